@@ -1,0 +1,43 @@
+"""What a Transformer does between two looks: Vaswani et al. (2017), section 3.3 and figure 1."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .dropout import Dropout
+
+Activation = Literal["relu", "gelu"]
+
+
+class FeedForward(nn.Module):
+    """Two linear maps with a bend between them, at each position alone: W2 f(W1 x)."""
+
+    def __init__(self, dim: int, hidden: int, *, activation: Activation = "relu", dropout: float = 0.0) -> None:
+        super().__init__()
+        self.expand, self.contract = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
+        self.activation = {"relu": nn.ReLU, "gelu": nn.GELU}[activation]()
+        self.dropout = Dropout(dropout)
+        for linear in (self.expand, self.contract):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
+        """The same shape."""
+        return self.contract(self.dropout(self.activation(self.expand(x))))
+
+
+class Residual(nn.Module):
+    """x + layer(norm(x)) ("pre") or norm(x + layer(x)) ("post", as published)."""
+
+    def __init__(self, dim: int, *, norm: Literal["pre", "post"], dropout: float) -> None:
+        super().__init__()
+        self.norm, self.first = nn.LayerNorm(dim), norm == "pre"
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "B T D"], layer: Callable[[Tensor], Tensor]) -> Float[Tensor, "B T D"]:
+        """`layer` gets the normed (pre) or the raw (post) `x` and answers in the same shape."""
+        if self.first:
+            return x + self.dropout(layer(self.norm(x)))
+        return self.norm(x + self.dropout(layer(x)))

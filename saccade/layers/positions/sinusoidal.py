@@ -1,0 +1,28 @@
+"""Sinusoidal positions: Vaswani et al. (2017), section 3.5."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from . import Position
+
+
+def angles(start: int, count: int, width: int, base: float, device: torch.device) -> Float[Tensor, "T half"]:
+    """position / base^(2i / width), in float32 whatever the model computes in."""
+    places = torch.arange(start, start + count, device=device, dtype=torch.float32)
+    frequencies = base ** (-torch.arange(0, width, 2, device=device, dtype=torch.float32) / width)
+    return places[:, None] * frequencies
+
+
+class Sinusoidal(Position):
+    """sin and cos of position / base^(2i / dim), added to the embedding; reaches any length."""
+
+    def __init__(self, dim: int, heads: int, *, base: float = 10000.0) -> None:
+        super().__init__(dim, heads)
+        self.base = base
+
+    def forward(self, x: Float[Tensor, "B T D"], start: int = 0) -> Float[Tensor, "B T D"]:
+        """x + sin/cos, interleaved."""
+        turns = angles(start, x.shape[1], x.shape[2], self.base, x.device)
+        waves = torch.stack([turns.sin(), turns.cos()], -1).flatten(-2)[:, : x.shape[2]]
+        return x + waves.to(x.dtype)

@@ -1,0 +1,33 @@
+"""Models: thin, an encoder and a decoder."""
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from .decoders import Decoder
+from .encoders import Encoder
+from .errors import UsageError
+from .families import Make
+from .types import Padded
+
+
+class Seq2Seq(nn.Module):
+    """Reads a source, then says a target.
+
+    With `share_embeddings` (one vocabulary on both sides) encoder and decoder use one matrix; `UsageError` C012 if their widths differ.
+    """
+
+    def __init__(self, source_vocab: int, target_vocab: int, encoder: Make[Encoder], decoder: Make[Decoder], share_embeddings: bool) -> None:
+        super().__init__()
+        self.encoder = encoder(source_vocab)
+        self.decoder = decoder(target_vocab, self.encoder.dim)
+        if share_embeddings:
+            ours, theirs = self.encoder.embedding.weight, self.decoder.embedding.weight
+            if ours.shape != theirs.shape:
+                fix = "the same dim (and embedding) on both sides, or share_embeddings = false"
+                raise UsageError("C012", f"shared embeddings need one size: encoder {tuple(ours.shape)}, decoder {tuple(theirs.shape)}", fix=fix)
+            self.encoder.embedding.weight = theirs
+
+    def forward(self, source: Padded, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
+        """Logits of the symbol after each of `tokens`, teacher-forced."""
+        memory, state = self.decoder.start(self.encoder(source), tokens.shape[0])
+        return self.decoder(tokens, state, memory)[0]

@@ -1,0 +1,180 @@
+"""Recipes: TOML <-> parts.  A paper is a recipe, not a class.
+
+    task = "translate"
+    seed = 1
+    size = "small"                      # tiny | small | base: sets dim, layers, heads; anything explicit wins
+    data = { train = ["train.de", "train.en"] }
+    tokenizer = { name = "unigram", size = 8000 }
+    encoder = { name = "transformer", dim = 256 }
+    training = { steps = 6000 }
+    search = { beam = 5 }
+
+What is not `task`, `seed`, `size`, `data`, `training` or `search` is a knob of the task.
+"""
+
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from .errors import UsageError, suggestion
+from .families import choose, contract_of, find, knobs, name_of, settings, write_settings
+from .search import Search
+from .tasks import Data, Task
+from .training.settings import Training
+
+SIZES: dict[str, dict[str, int]] = {
+    "tiny": {"dim": 32, "layers": 1, "heads": 2},
+    "small": {"dim": 256, "layers": 3, "heads": 4},
+    "base": {"dim": 512, "layers": 6, "heads": 8},
+}
+OWN = ("task", "seed", "size", "data", "training", "search")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a run will do, checked before anything is read or built."""
+
+    task: partial[Task]
+    data: Data
+    training: Training
+    search: Search
+    seed: int
+
+    def to_toml(self) -> str:
+        """Every setting spelled out; reading it back gives an equal recipe."""
+        table: dict[str, Any] = {"task": name_of(self.task), "seed": self.seed}
+        table |= write_settings(self.task)
+        for name in ("data", "training", "search"):
+            part = getattr(self, name)
+            table[name] = write_settings(partial(type(part), **vars(part)))
+        return tomli_w.dumps(table)
+
+
+def read_recipe(path: Path | str | None = None, *, overrides: Sequence[str] = (), defaults: dict[str, Any] | None = None) -> Recipe:
+    """A recipe from a TOML file (or from nothing but defaults), with overrides like `training.steps=100` on top.
+
+    Raises `UsageError` with the file, the line and what was meant: C003 no such file, C010 unknown part, C011 unknown setting,
+    C012 impossible value, C013 wrong type, C016 not TOML.
+    """
+    text, table = "", dict(defaults or {})
+    if path is not None:
+        source = locate(Path(path))
+        text = source.read_text(encoding="utf-8")
+        try:
+            table = merge(table, tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError("C016", f"{path} is not TOML: {error}", fix="see the recipes that come with saccade: saccade list recipes") from error
+    for override in overrides:
+        table = merge(table, parse_override(override))
+    try:
+        return from_table(table)
+    except UsageError as error:
+        line = line_of(text, error.setting) if error.setting else None
+        if line is not None and path is not None:
+            raise UsageError(error.code, f"{path} line {line}: {error.headline}", **error.parts) from error
+        raise
+
+
+def from_table(table: dict[str, Any]) -> Recipe:
+    """A recipe from what TOML says."""
+    task_name = table.get("task", "translate")
+    if not isinstance(task_name, str):
+        raise UsageError("C013", f"task: expected a name, found {task_name!r}", fix='task = "translate"')
+    member = find(Task, task_name, "task")
+    own = {key: table[key] for key in OWN if key in table}
+    chosen = sized(member, {key: value for key, value in table.items() if key not in OWN}, own.get("size"))
+    for name in ("data", "training", "search"):
+        if not isinstance(own.get(name, {}), dict):
+            raise UsageError("C013", f"{name}: expected a table, found {own[name]!r}", fix=f"[{name}]")
+    seed = own.get("seed", 1)
+    if type(seed) is not int or seed < 0:
+        raise UsageError("C013", f"seed: expected a whole number from 0 on, found {seed!r}", fix="seed = 1")
+    try:
+        task = partial(member, **settings(member, chosen, ""))
+    except UsageError as error:
+        if error.code == "C011" and "." not in str(error.setting):
+            error.parts["fix"] = [suggestion(str(error.setting), [*knobs(member), *OWN])]
+            raise UsageError(error.code, error.headline, **error.parts) from error
+        raise
+    parts = {name: kind(**settings(kind, own.get(name, {}), name)) for name, kind in (("data", Data), ("training", Training), ("search", Search))}
+    return Recipe(task, parts["data"], parts["training"], parts["search"], seed)
+
+
+def sized(member: type, chosen: dict[str, Any], size: Any) -> dict[str, Any]:
+    """Fill in what `size` says about every part that has those knobs; anything explicit wins."""
+    if size is None:
+        return chosen
+    if size not in SIZES:
+        raise UsageError("C012", f"size = {size!r}", fix=f"size is one of {', '.join(SIZES)}")
+    chosen = dict(chosen)
+    for key, (hint, default) in knobs(member).items():
+        contract = contract_of(hint)
+        if contract is None or key not in ("encoder", "decoder"):
+            continue
+        given = chosen.get(key, {})
+        part = {"name": given} if isinstance(given, str) else dict(given)
+        part.setdefault("name", name_of(default))
+        known = knobs(find(contract, part["name"], key))
+        chosen[key] = {**{knob: value for knob, value in SIZES[size].items() if knob in known}, **part}
+    return chosen
+
+
+def parse_override(text: str) -> dict[str, Any]:
+    """`a.b=c` as a nested table; what is not a TOML value is text.  `UsageError` C017 without an equals sign."""
+    key, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z_][\w.]*", key.strip()):
+        raise UsageError("C017", f"{text!r} is not an override", fix="name=value, as in training.steps=2000")
+    try:
+        parsed = tomllib.loads(f"value = {value.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    for part in reversed(key.strip().split(".")):
+        parsed = {part: parsed}
+    return parsed
+
+
+def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` wins, table by table; a part named by a word becomes a table when a knob of it is turned."""
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(value, dict) and isinstance(below, str) and key not in OWN:
+            below = {"name": below}
+        changed = isinstance(value, dict) and isinstance(below, dict) and value.get("name", below.get("name")) != below.get("name")
+        merged[key] = merge(below, value) if isinstance(value, dict) and isinstance(below, dict) and not changed else value
+    return merged
+
+
+def line_of(text: str, setting: str) -> int | None:
+    """The line of a TOML file that speaks of `setting`, or of the table around it."""
+    section, best = "", (0, None)
+    for number, line in enumerate(text.split("\n"), 1):
+        if header := re.match(r"\s*\[([\w.]+)\]", line):
+            section, name = header[1], header[1]
+        elif key := re.match(r"\s*([\w.]+)\s*=", line):
+            name = f"{section}.{key[1]}".lstrip(".")
+        else:
+            continue
+        if f"{setting}.".startswith(f"{name}.") and len(name) > best[0]:
+            best = (len(name), number)
+    return best[1]
+
+
+def shipped() -> Path:
+    """The folder of recipes that come with saccade."""
+    inside = Path(__file__).parent / "recipes"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "recipes"
+
+
+def locate(path: Path) -> Path:
+    """A recipe's file: as given, or by name among those that come with saccade; `UsageError` C003 if there is none."""
+    for candidate in (path, shipped() / path.name, shipped() / f"{path.name}.toml"):
+        if candidate.is_file():
+            return candidate
+    raise UsageError("C003", f"there is no recipe {path}", fix=suggestion(path.stem, [recipe.stem for recipe in shipped().glob("*.toml")]))

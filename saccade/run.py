@@ -1,0 +1,167 @@
+"""A run: a directory in which a recipe becomes a model.
+
+    run = Run.begin(read_recipe("recipe.toml"), Path("runs/0001-translate"))
+    for event in run.train():
+        print(event)
+    model = saccade.load("runs/0001-translate")
+    model.predict(["Guten Morgen."])
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from .errors import DataError, ModelError, ResourceError
+from .metrics import Score
+from .recipe import Recipe, from_table, read_recipe
+from .search import Search
+from .tasks import Data, Splits
+from .tasks.translate import Prediction, Translate
+from .training.checkpoint import checkpoints, load_model, load_weights, space_for
+from .training.loop import Event, train
+from .training.settings import pick_device
+from .types import Look
+
+RECIPE, TOKENIZERS, FILES = "recipe.toml", "tokenizers.safetensors", "data.json"
+
+
+@dataclass
+class Answer:
+    """What a model said to one text."""
+
+    source: str
+    text: str
+    score: float
+    """Log-probability in nats, the end symbol included."""
+    alternatives: list[Prediction]
+    """All that the beam found, best first; the first one is `text`."""
+    model: "Model"
+
+    @cached_property
+    def attention(self) -> Look:
+        """Where the model looked for each piece of `text`."""
+        return self.model.task.look(self.model.network, self.source, self.alternatives[0])
+
+
+class Model:
+    """A trained model: raw text in, text out."""
+
+    def __init__(self, recipe: Recipe, task: Translate, network: torch.nn.Module, about: dict[str, Any]) -> None:
+        self.recipe, self.task, self.network, self.about = recipe, task, network, about
+
+    def predict(self, texts: Sequence[str], *, search: Search | None = None, prefixes: Sequence[str] | None = None) -> list[Answer]:
+        """An answer to each text, in order; `prefixes` are how the answers must begin."""
+        if isinstance(texts, str):
+            raise TypeError("predict takes a list of texts: predict([text])")
+        found = self.task.predict(self.network, texts, search or self.recipe.search, prefixes)
+        return [Answer(text, said[0].text, said[0].score, said, self) for text, said in zip(texts, found, strict=True)]
+
+    def test(self, pairs: Sequence[Any], *, search: Search | None = None) -> list[Score]:
+        """The task's metrics on these examples."""
+        return self.task.evaluate(self.network, pairs, search or self.recipe.search)
+
+
+def load(path: Path | str, *, device: str = "auto") -> Model:
+    """The best model of a run directory, or a model.safetensors.  Runs no code from the file.
+
+    `ModelError` M001-M014 says what the file is if it is not a model; `ResourceError` R002 if there is no such device.
+    """
+    given = Path(path)
+    file = given / "model.safetensors" if given.is_dir() else given
+    tensors, about = load_model(file)
+    recipe = from_table(about["recipe"])
+    task = recipe.task()
+    task.restore({name: tensor for name, tensor in tensors.items() if name.startswith("tokenizer.")})
+    network = task.build()
+    load_weights(network, tensors, file)
+    return Model(recipe, task, network.to(pick_device(device)).eval(), about)
+
+
+class Run:
+    """A run directory with its data read and its tokenizers learned: what is needed to train."""
+
+    def __init__(self, path: Path, recipe: Recipe, task: Translate, splits: Splits) -> None:
+        self.path, self.recipe, self.task, self.splits = path, recipe, task, splits
+
+    @classmethod
+    def begin(cls, recipe: Recipe, path: Path) -> "Run":
+        """A new run; `ResourceError` R006 if the directory is there already and is not empty."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            fix = [f"saccade resume {path}", "or another directory: --run DIR"] if (path / RECIPE).exists() else "another directory: --run DIR"
+            raise ResourceError("R006", f"{path} exists already; a run never writes over another", fix=fix)
+        recipe = replace(recipe, data=absolute(recipe.data))
+        task = recipe.task()
+        splits = task.read(recipe.data)
+        for name, part in (("train", splits.train), ("valid", splits.valid)):
+            if not part:
+                raise DataError("D029", f"there is nothing to {name} on: {len(splits.train)} training and {len(splits.valid)} validation examples", fix=f"more data, or data.{name}")
+        task.learn(splits)
+        with space_for(path, 0):
+            path.mkdir(parents=True, exist_ok=True)
+            (path / RECIPE).write_text(recipe.to_toml(), encoding="utf-8")
+            save_file(task.state(), path / TOKENIZERS)
+            (path / FILES).write_text(json.dumps(fingerprints(recipe.data), indent=1))
+        return cls(path, recipe, task, splits)
+
+    @classmethod
+    def open(cls, path: Path, overrides: Sequence[str] = ()) -> "Run":
+        """A run that was begun.  `ModelError` M001 if there is none, M016 if its data changed since."""
+        if not (path / RECIPE).is_file():
+            raise ModelError("M001", f"there is no run at {path}", fix="a directory that saccade train made: it has a recipe.toml")
+        recipe = read_recipe(path / RECIPE, overrides=overrides)
+        before, now = json.loads((path / FILES).read_text()), fingerprints(recipe.data)
+        changed = [name for name in before if now.get(name) != before[name]]
+        if changed:
+            raise ModelError("M016", f"cannot resume exactly: {len(changed)} data file{'s' * (len(changed) > 1)} changed since the run began", look=changed[:3], fix="restore them, or start a new run: saccade train")
+        task = recipe.task()
+        task.restore(load_file(path / TOKENIZERS))
+        return cls(path, recipe, task, task.read(recipe.data))
+
+    def train(self, stop: Callable[[], bool] = bool) -> Iterator[Event]:
+        """Train, or go on from the latest checkpoint; see `saccade.training.train`."""
+        about = {"recipe": plain(self.recipe)}
+        return train(self.task, self.splits, self.recipe.training, self.recipe.search, self.path, seed=self.recipe.seed, about=about, stop=stop)
+
+    @property
+    def step(self) -> int:
+        """Of the latest checkpoint; 0 if there is none."""
+        found = checkpoints(self.path)
+        return int(found[-1].name[5:]) if found else 0
+
+
+def plain(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as JSON can hold it, without the places of the data: they are nobody's business but the owner's."""
+    import tomllib
+
+    table = tomllib.loads(recipe.to_toml())
+    table.pop("data")
+    return table
+
+
+def absolute(data: Data) -> Data:
+    """The same data, wherever the run is resumed from."""
+    return replace(data, folder=str(Path(data.folder).expanduser().resolve()))
+
+
+def fingerprints(data: Data) -> dict[str, str]:
+    """A hash of every data file: a run resumes exactly only on the data it began with."""
+    paths = [path for split in ("train", "valid", "test") if getattr(data, split) for path in data.paths(split)]
+    found = {}
+    for path in paths:
+        if path.is_file():
+            with path.open("rb") as file:
+                found[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def next_run(parent: Path, task: str) -> Path:
+    """`runs/0001-translate`, `runs/0002-translate`, ..."""
+    taken = [int(path.name[:4]) for path in parent.glob("[0-9][0-9][0-9][0-9]-*")] if parent.is_dir() else []
+    return parent / f"{max(taken, default=0) + 1:04d}-{task}"

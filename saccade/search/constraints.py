@@ -1,0 +1,57 @@
+"""Constraints on what may be said next: functions of the log-probabilities and the tokens so far.
+
+A forbidden symbol gets -inf; what stays allowed keeps its own log-probability, so a sentence's score is still its own.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..types import Padded
+
+Constraint = Callable[[Float[Tensor, "R V"], Int[Tensor, "R T"], Int[Tensor, "R"]], Float[Tensor, "R V"]]
+"""`constraint(log_probabilities, tokens, sentence)`: rows are hypotheses, `tokens` begin with the prompt, `sentence` says whose they are."""
+
+
+def forbid(symbols: list[int]) -> Constraint:
+    """Never say these."""
+
+    def constraint(scores: Tensor, tokens: Tensor, sentence: Tensor) -> Tensor:
+        return scores.index_fill(-1, torch.tensor(symbols, device=scores.device), float("-inf"))
+
+    return constraint
+
+
+def no_repeat(size: int) -> Constraint:
+    """No run of `size` symbols twice in one sentence (Paulus et al. 2018, section 2.5)."""
+
+    def constraint(scores: Tensor, tokens: Tensor, sentence: Tensor) -> Tensor:
+        length = tokens.shape[1]
+        if length < size:
+            return scores
+        runs = tokens.unfold(1, size, 1)  # R N size: every run said so far
+        ending = tokens[:, length - size + 1 :]  # R size-1: the beginning of the run that would come next
+        again = (runs[..., :-1] == ending[:, None]).all(-1)
+        banned = torch.where(again, runs[..., -1], tokens.new_full((), -1))
+        blocked = torch.zeros_like(scores, dtype=torch.bool)
+        rows = torch.arange(len(tokens), device=tokens.device)[:, None].expand_as(banned)
+        blocked[rows[again], banned[again]] = True
+        return scores.masked_fill(blocked, float("-inf"))
+
+    return constraint
+
+
+def forced_prefix(prefix: Padded, prompt: int) -> Constraint:
+    """Each sentence (row of `prefix`) begins with its own symbols, after a prompt of `prompt` symbols."""
+
+    def constraint(scores: Tensor, tokens: Tensor, sentence: Tensor) -> Tensor:
+        place = tokens.shape[1] - prompt
+        if place >= prefix.ids.shape[1]:
+            return scores
+        wanted = prefix.ids[sentence, place]
+        only = torch.full_like(scores, float("-inf")).scatter(1, wanted[:, None], scores.gather(1, wanted[:, None]))
+        return torch.where((place < prefix.lengths[sentence])[:, None], only, scores)
+
+    return constraint

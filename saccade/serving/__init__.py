@@ -1,0 +1,1 @@
+"""What a model does, shown to people: pictures of where it looked."""

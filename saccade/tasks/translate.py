@@ -1,0 +1,206 @@
+"""Translation and every other rewriting of one sequence into another."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..attention.watch import watching
+from ..decoders import Decoder
+from ..decoders.transformer import Transformer as TransformerDecoder
+from ..encoders import Encoder
+from ..encoders.transformer import Transformer as TransformerEncoder
+from ..errors import DataError
+from ..families import Make, choose
+from ..layers.cross_entropy import cross_entropy
+from ..metrics import Metric, Score
+from ..models import Seq2Seq
+from ..search import Search, beam_search
+from ..search.constraints import Constraint, forbid, forced_prefix, no_repeat
+from ..search.forcing import forced
+from ..text.corpus import Pair, read_pairs, split_by_source
+from ..text.tokenizers import Tokenizer
+from ..text.tokenizers.unigram import Unigram
+from ..types import BOS, EOS, PAD, UNK, Batch, Look, Loss, Piece, pad, to
+from . import Data, Examples, Splits, Task
+
+
+class Prediction(NamedTuple):
+    """One answer: its text, its log-probability and what it was ranked by, both in nats."""
+
+    text: str
+    score: float
+    rank: float
+    ids: list[int]
+    complete: bool
+
+
+class Translate(Task):
+    """One text in, one text out.
+
+    One `tokenizer` is learned on both sides unless `target_tokenizer` is given; with one, `share_embeddings` lets both sides
+    use one matrix.  Texts longer than `longest` tokens are left out of training.  The first of `metrics` picks the best model.
+    """
+
+    def __init__(
+        self,
+        *,
+        tokenizer: Make[Tokenizer] = Unigram,
+        target_tokenizer: Make[Tokenizer] | None = None,
+        encoder: Make[Encoder] = TransformerEncoder,
+        decoder: Make[Decoder] = TransformerDecoder,
+        share_embeddings: bool = True,
+        metrics: tuple[str, ...] = ("bleu", "chrf"),
+        longest: int = 256,
+    ) -> None:
+        self.encoder, self.decoder, self.longest = encoder, decoder, longest
+        self.source: Tokenizer = tokenizer()
+        self.target: Tokenizer = target_tokenizer() if target_tokenizer else self.source
+        self.share_embeddings = share_embeddings and target_tokenizer is None
+        self.metrics: list[Metric] = [choose(Metric, name, "task.metrics")() for name in metrics]
+        self.left_out = 0
+
+    def read(self, data: Data) -> Splits:
+        """Pairs of texts; what has no file of its own is set aside by hash of the source, so duplicates never straddle."""
+        columns = (data.columns[0], data.columns[1]) if data.columns else None
+        read = partial(read_pairs, columns=columns, keep_first=data.keep_first)
+        train = read(data.paths("train"))
+        valid, test = (read(data.paths(split)) if getattr(data, split) else [] for split in ("valid", "test"))
+        if not data.valid or not data.test:
+            train, aside_valid, aside_test = split_by_source(train, valid=0 if data.valid else data.valid_share, test=0 if data.test else data.test_share)
+            valid, test = valid or aside_valid, test or aside_test
+        return Splits(train, valid, test)
+
+    def learn(self, splits: Splits) -> None:
+        """Tokenizers, from the training pairs only."""
+        sources, targets = (list(dict.fromkeys(side)) for side in zip(*splits.train, strict=True))
+        if self.target is self.source:
+            self.source.learn([*sources, *targets])
+        else:
+            self.source.learn(sources)
+            self.target.learn(targets)
+
+    def build(self) -> Seq2Seq:
+        """Fresh weights, from torch's generator."""
+        return Seq2Seq(self.source.size, self.target.size, self.encoder, self.decoder, self.share_embeddings)
+
+    def examples(self, raw: Sequence[Pair]) -> Examples:
+        """A source ends with EOS; a target begins with BOS and ends with EOS.  `DataError` D028 if nothing is short enough."""
+        sources = [[*self.source.encode(pair.source), EOS] for pair in raw]
+        targets = [[BOS, *self.target.encode(pair.target), EOS] for pair in raw]
+        kept = [i for i in range(len(raw)) if max(len(sources[i]), len(targets[i]) - 1) <= self.longest]
+        self.left_out = len(raw) - len(kept)
+        if not kept:
+            raise DataError("D028", f"every pair is longer than {self.longest} tokens", fix=f"task.longest={max(map(len, [*sources, *targets]), default=0)}")
+        return Examples([sources[i] for i in kept], [targets[i] for i in kept])
+
+    def batch(self, examples: Examples, rows: Sequence[int]) -> Batch:
+        """Padded sources and targets."""
+        return Batch(pad([examples.source[i] for i in rows]), pad([examples.target[i] for i in rows]))
+
+    def loss(self, model: nn.Module, batch: Batch, smoothing: float, gold: float, generator: torch.Generator) -> Loss:
+        """Cross-entropy of the symbols after BOS, EOS included."""
+        read, wanted = batch.target.ids[:, :-1], batch.target.ids[:, 1:]
+        logits = model(batch.source, read) if gold >= 1.0 else forced(model.decoder, model.encoder(batch.source), read, gold, generator)
+        return cross_entropy(logits, wanted, smoothing)
+
+    def evaluate(self, model: nn.Module, raw: Sequence[Pair], search: Search) -> list[Score]:
+        """The metrics of what the model says for the sources."""
+        said = [answers[0].text for answers in self.predict(model, [pair.source for pair in raw], search)]
+        return [metric(said, [pair.target for pair in raw]) for metric in self.metrics]
+
+    def predict(self, model: Seq2Seq, texts: Sequence[str], search: Search, prefixes: Sequence[str] | None = None, tokens_per_batch: int = 2048) -> list[list[Prediction]]:
+        """For each text the `search.beam` best answers, best first; an empty text has the empty answer.
+
+        `prefixes`: each answer begins with its own.  Texts are batched by length; the answers come in the order of the texts.
+        """
+        answers: list[list[Prediction]] = [[Prediction("", 0.0, 0.0, [], True)] for _ in texts]
+        sources = [[*self.source.encode(text), EOS] for text in texts]
+        asked = [i for i, text in enumerate(texts) if text.strip()]
+        model.eval()
+        for rows in _by_length(asked, sources, tokens_per_batch):
+            wanted = [self.target.encode(prefixes[i]) for i in rows] if prefixes else None
+            for i, found in zip(rows, self._search(model, [sources[i] for i in rows], search, wanted), strict=True):
+                answers[i] = found
+        return answers
+
+    @torch.no_grad()
+    def _search(self, model: Seq2Seq, sources: list[list[int]], search: Search, prefixes: list[list[int]] | None) -> list[list[Prediction]]:
+        device = next(model.parameters()).device
+        source = to(pad(sources), device)
+        prompt = torch.full((len(sources), 1), BOS, device=device)
+        constraints: list[Constraint] = [forbid([PAD, BOS, UNK])]
+        if search.no_repeat:
+            constraints.append(no_repeat(search.no_repeat))
+        limits = (source.lengths * search.longest_ratio).long() + search.longest_extra
+        if prefixes:
+            constraints.append(forced_prefix(to(pad(prefixes), device), 1))
+            limits = limits + torch.tensor([len(p) for p in prefixes], device=device)
+        found = beam_search(model.decoder, model.encoder(source), prompt, search, limits=limits.clamp_min(1), constraints=constraints)
+        rows = zip(found.tokens.tolist(), found.scores.tolist(), found.ranks.tolist(), found.ended.tolist(), strict=True)
+        return [[self._prediction(*each) for each in zip(*row, strict=True) if each[1] > float("-inf")] for row in rows]
+
+    def _prediction(self, tokens: list[int], score: float, rank: float, ended: bool) -> Prediction:
+        ids = tokens[: tokens.index(EOS)] if EOS in tokens else tokens
+        return Prediction(self.target.decode(ids), score, rank, ids, ended)
+
+    @torch.no_grad()
+    def look(self, model: Seq2Seq, text: str, answer: Prediction) -> Look:
+        """Where the model looked for each symbol of `answer`, re-read with the plain attention path."""
+        device = next(model.parameters()).device
+        source = to(pad([[*self.source.encode(text), EOS]]), device)
+        model.eval()
+        with watching(model) as seen:
+            model(source, torch.tensor([[BOS, *answer.ids]], device=device))
+        weights = {name: _heads(calls) for name, calls in seen.items() if calls and name.endswith("cross_attention")}
+        return Look(text, answer.text, self.source.pieces(text), self._output_pieces(answer), weights, answer.score)
+
+    def _output_pieces(self, answer: Prediction) -> list[Piece]:
+        """The symbols said, with the characters of the answer that each of them added."""
+        ends = [len(self.target.decode(answer.ids[: i + 1])) for i in range(len(answer.ids))]
+        starts = [0, *ends[:-1]]
+        return [Piece(i, answer.text[min(a, b) : b], min(a, b), b) for i, a, b in zip(answer.ids, starts, ends, strict=True)]
+
+    def state(self) -> dict[str, Tensor]:
+        """The tokenizers."""
+        found = {"tokenizer.source": _bytes(self.source.state())}
+        if self.target is not self.source:
+            found["tokenizer.target"] = _bytes(self.target.state())
+        return found
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """The tokenizers; `ModelError` M011 if one is damaged."""
+        self.source.restore(state["tokenizer.source"].numpy().tobytes())
+        if self.target is not self.source:
+            self.target.restore(state["tokenizer.target"].numpy().tobytes())
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Sizes of the vocabularies."""
+        if self.target is self.source:
+            return [("Tokens", f"{self.source.size:,} symbols, one vocabulary for both sides")]
+        return [("Tokens", f"{self.source.size:,} source symbols, {self.target.size:,} target symbols")]
+
+
+def _bytes(state: bytes) -> Tensor:
+    return torch.from_numpy(np.frombuffer(state, dtype=np.uint8).copy())
+
+
+def _heads(calls: list[Tensor]) -> np.ndarray:
+    """All calls of one place for one sentence: heads x T x S."""
+    weights: Any = torch.cat([call.float() for call in calls], -2)[0]
+    return (weights if weights.ndim == 3 else weights[None]).cpu().numpy()
+
+
+def _by_length(rows: Iterable[int], sources: list[list[int]], budget: int) -> Iterator[list[int]]:
+    """Rows of like length together, at most `budget` symbols at a time, longest first (so that memory runs out at once or never)."""
+    batch: list[int] = []
+    for row in sorted(rows, key=lambda i: -len(sources[i])):
+        if batch and len(sources[batch[0]]) * (len(batch) + 1) > budget:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch

@@ -1,0 +1,100 @@
+"""The dials of training, and what they mean for a model: optimizer, precision, device."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from ..errors import ResourceError, UsageError
+from ..families import Make
+from .schedules import Schedule
+from .schedules.inverse_sqrt import InverseSqrt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How to train.
+
+    A batch holds at most `tokens_per_batch` cells of its longer side.  `patience` counts evaluations without improvement before
+    stopping early (0: never).  `forcing` lowers the probability of reading the true symbol from 1 to `forcing_floor`, at the pace
+    `forcing_pace` (Bengio S. et al. 2015, section 2.4).  `precision` "auto" is bfloat16 where the processor computes in it, with
+    float32 weights.
+    """
+
+    steps: int = 6000
+    tokens_per_batch: int = 4096
+    learning_rate: float = 1e-3
+    schedule: Make[Schedule] = InverseSqrt
+    optimizer: Literal["adam", "adamw", "sgd", "adadelta"] = "adam"
+    beta1: float = 0.9
+    beta2: float = 0.98
+    epsilon: float = 1e-9
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    label_smoothing: float = 0.1
+    forcing: Literal["always", "linear", "exponential", "inverse_sigmoid"] = "always"
+    forcing_pace: float = 1000.0
+    forcing_floor: float = 0.0
+    average: int = 0
+    evaluate_every: int = 500
+    evaluate_examples: int = 1000
+    patience: int = 0
+    report_every: int = 50
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, least in {"steps": 1, "tokens_per_batch": 1, "evaluate_every": 1, "report_every": 1, "forcing_pace": 1e-9, "clip": 0, "average": 0, "patience": 0}.items():
+            if getattr(self, name) < least:
+                raise UsageError("C012", f"training.{name} = {getattr(self, name)}; it must be at least {least}", fix=f"training.{name}={max(least, 1)}")
+        for name in ("label_smoothing", "forcing_floor", "beta1", "beta2"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError("C012", f"training.{name} = {getattr(self, name)}; it must be between 0 and 1", fix=f"training.{name}=0.1")
+
+    def gold(self, step: int) -> float:
+        """The probability of reading the true symbol at update `step`: a pure function, so resuming needs only the step."""
+        k = self.forcing_pace
+        if self.forcing == "always":
+            return 1.0
+        if self.forcing == "linear":
+            share = 1.0 - step / k
+        elif self.forcing == "exponential":
+            share = math.exp(-step / k)
+        else:
+            share = k / (k + math.exp(min(step / k, 700.0)))
+        return max(self.forcing_floor, min(1.0, share))
+
+    def build_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Over all weights, fused where torch has it; the rate is set before every update."""
+        weights, betas = list(model.parameters()), (self.beta1, self.beta2)
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(weights, lr=self.learning_rate, weight_decay=self.weight_decay)
+        if self.optimizer == "adadelta":
+            return torch.optim.Adadelta(weights, lr=self.learning_rate, rho=0.95, eps=1e-6, weight_decay=self.weight_decay)
+        kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
+        return kind(weights, lr=self.learning_rate, betas=betas, eps=self.epsilon, weight_decay=self.weight_decay, fused=True)
+
+
+def pick_device(wanted: str) -> torch.device:
+    """"auto": a GPU if there is one; `ResourceError` R002 if the one asked for is not there."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ResourceError("R002", f"there is no device {wanted!r} here", look=str(error).split("\n")[0], fix="training.device=cpu") from error
+    return device
+
+
+def pick_precision(wanted: str, device: torch.device) -> torch.dtype:
+    """"auto": bfloat16 where the matrix units compute in it, else float32."""
+    if wanted != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return torch.bfloat16 if fast else torch.float32
