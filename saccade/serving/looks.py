@@ -6,16 +6,18 @@ those of its output pieces averaged (each piece was a look of its own), so that 
 
 import re
 import unicodedata
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from ..errors import UsageError, suggestion
-from ..text.tokenizers import Piece
+
+if TYPE_CHECKING:  # drawing needs no torch
+    from ..types import Look, Piece
 
 Units = Literal["words", "pieces", "characters"]
 Span = tuple[int, int]
@@ -26,33 +28,6 @@ SPACE = "␣"
 
 _HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")  # Thai, Khmer, kana, Han ...
-
-
-@dataclass(frozen=True, eq=False)
-class Look:
-    """One sentence, what the model made of it, and how strongly each output piece looked at each source piece.
-
-    `weights` holds for every place of attention (a module's name) heads x T x S shares, where T is one more than the output pieces and S
-    one more than the source pieces: the last of each is the end symbol.  `score` is the model's own for this output.
-    `ValueError` if there are no weights, or their shape does not fit, or one is not a finite number.
-    """
-
-    source: str
-    output: str
-    source_pieces: list[Piece]
-    output_pieces: list[Piece]
-    weights: dict[str, np.ndarray]
-    score: float | None = None
-
-    def __post_init__(self) -> None:
-        if not self.weights:
-            raise ValueError("a look needs the weights of at least one place of attention")
-        expected = (len(self.output_pieces) + 1, len(self.source_pieces) + 1)
-        for place, weights in self.weights.items():
-            if weights.ndim != 3 or not len(weights) or weights.shape[1:] != expected:
-                raise ValueError(f"{place}: weights are heads x {expected[0]} x {expected[1]}, not {' x '.join(map(str, weights.shape))}")
-            if not np.isfinite(weights).all():
-                raise ValueError(f"{place}: a weight is not a finite number")
 
 
 class WordLook(NamedTuple):
@@ -70,18 +45,20 @@ class Cells(NamedTuple):
     pieces: list[list[int]]
 
 
-def merge_words(look: Look, *, units: Units = "words", place: str | None = None, head: int | None = None) -> WordLook:
+def merge_words(look: "Look", *, units: Units = "words", place: str | None = None, head: int | None = None) -> WordLook:
     """`look` over words, pieces or characters: the mean of all heads everywhere, or of those of one `place`, or one head of it.
 
-    A piece that stands for several characters divides its weight among them.  `UsageError` C032 if there is no such place or head.
+    A piece that stands for several characters divides its weight among them.  `UsageError` C032 if there is no such place or head,
+    C033 if the model has no attention; `ValueError` if the weights' shape does not fit the pieces or one is not a finite number.
     """
+    _check(look)
     source, output = cells(look.source, look.source_pieces, units), cells(look.output, look.output_pieces, units)
     to_source, to_output = _membership(source, len(look.source_pieces) + 1), _membership(output, len(look.output_pieces) + 1)
     shares, means = to_source / to_source.sum(axis=0), to_output / to_output.sum(axis=1, keepdims=True)
     return WordLook(source.labels, output.labels, means @ _mean(look, place, head) @ shares.T)
 
 
-def cells(text: str, pieces: Sequence[Piece], units: Units) -> Cells:
+def cells(text: str, pieces: Sequence["Piece"], units: Units) -> Cells:
     """The words, pieces or characters of `text`, and which pieces each is made of.
 
     A word is a run of letters, digits and marks, with apostrophes inside; punctuation is a word of its own; scripts that write no spaces
@@ -98,14 +75,15 @@ def cells(text: str, pieces: Sequence[Piece], units: Units) -> Cells:
     return Cells([*found.labels, END], [*found.pieces, [len(pieces)]])
 
 
-def _pieces(text: str, pieces: Sequence[Piece]) -> Cells:
+def _pieces(text: str, pieces: Sequence["Piece"]) -> Cells:
     """Every piece by itself, called by its characters, or by its own name where it shares them with a neighbour (bytes) or has none."""
-    spans = [(piece.start, piece.end) for piece in pieces]
-    labels = [shown(text[piece.start : piece.end] if spans.count(span) == 1 else "") or shown(piece.text) for piece, span in zip(pieces, spans)]
+    times = Counter((piece.start, piece.end) for piece in pieces)
+    own = [text[piece.start : piece.end] if times[piece.start, piece.end] == 1 else "" for piece in pieces]
+    labels = [shown(characters) or shown(piece.text) for characters, piece in zip(own, pieces)]
     return Cells(labels, [[number] for number in range(len(pieces))])
 
 
-def _characters(text: str, pieces: Sequence[Piece]) -> Cells:
+def _characters(text: str, pieces: Sequence["Piece"]) -> Cells:
     """Every character, with the marks that stand on it."""
     starts = [place for place, character in enumerate(text) if place == 0 or _kind(character)]
     spans = list(zip(starts, [*starts[1:], len(text)]))
@@ -118,7 +96,7 @@ def _characters(text: str, pieces: Sequence[Piece]) -> Cells:
     return _covered([shown(text[start:end]) for start, end in spans], members)
 
 
-def _words(text: str, pieces: Sequence[Piece]) -> Cells:
+def _words(text: str, pieces: Sequence["Piece"]) -> Cells:
     """Every word, in one with those that it shares a piece with."""
     spans = _word_spans(text)
     if not spans:
@@ -129,7 +107,7 @@ def _words(text: str, pieces: Sequence[Piece]) -> Cells:
     members: list[list[int]] = [[] for _ in range(cell[-1] + 1)]
     for number, words in enumerate(touched):
         members[cell[words[0]]].append(number)
-    whole = [(spans[cell.index(number)][0], spans[bisect_right(cell, number) - 1][1]) for number in range(len(members))]
+    whole = [(spans[bisect_left(cell, number)][0], spans[bisect_right(cell, number) - 1][1]) for number in range(len(members))]
     return _covered([shown(text[start:end]) for start, end in whole], members)
 
 
@@ -168,7 +146,7 @@ def _kind(character: str) -> str:
     return "word" if category[0] in "LN" else character
 
 
-def _touched(spans: Sequence[Span], piece: Piece) -> range:
+def _touched(spans: Sequence[Span], piece: "Piece") -> range:
     """The numbers of the spans that `piece` has characters of; the next one if it has none, the last if nothing follows."""
     first = min(bisect_right(spans, piece.start, key=lambda span: span[1]), len(spans) - 1)
     last = first
@@ -185,6 +163,19 @@ def shown(text: str) -> str:
     return f"◌{text}" if text and unicodedata.category(text[0])[0] == "M" else text  # a mark needs something to stand on
 
 
+def _check(look: "Look") -> None:
+    if not look.weights:
+        raise UsageError(
+            "C033", "this model has no attention to draw", why="its decoder never looks at the source", fix="train one whose decoder attends to the source"
+        )
+    rows, columns = len(look.output_pieces) + 1, len(look.source_pieces) + 1
+    for place, weights in look.weights.items():
+        if weights.ndim != 3 or not len(weights) or weights.shape[1:] != (rows, columns):
+            raise ValueError(f"{place}: weights are heads x {rows} x {columns}, not {' x '.join(map(str, weights.shape))}")
+        if not np.isfinite(weights).all():
+            raise ValueError(f"{place}: a weight is not a finite number")
+
+
 def _membership(side: Cells, count: int) -> np.ndarray:
     """Cells x pieces: 1 where the piece is part of the cell."""
     matrix = np.zeros((len(side.labels), count))
@@ -193,7 +184,7 @@ def _membership(side: Cells, count: int) -> np.ndarray:
     return matrix
 
 
-def _mean(look: Look, place: str | None, head: int | None) -> np.ndarray:
+def _mean(look: "Look", place: str | None, head: int | None) -> np.ndarray:
     """T x S: the mean of the heads asked for."""
     if place is None and head is not None:
         raise UsageError("C032", f"head {head} was asked for, but not of which place", look=f"there is {', '.join(look.weights)}", fix="name the place as well")

@@ -22,27 +22,30 @@ import re
 from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import ResourceError, UsageError, printable
-from ..text.tokenizers import Piece
-from .looks import END, Cells, Look, WordLook, cells, merge_words
+from .looks import END, Cells, WordLook, cells, merge_words
 
-__all__ = ["END", "Look", "Piece", "WordLook", "merge_words", "to_html", "to_json", "to_png", "write"]
+if TYPE_CHECKING:  # drawing needs no torch
+    from ..types import Look, Piece
+
+__all__ = ["END", "WordLook", "merge_words", "to_html", "to_json", "to_png", "write"]
 
 _UNKNOWN = 3  # the id of UNK in every vocabulary (saccade.types, which needs torch)
 _STYLE, _SCRIPT, _DATA = '<link rel="stylesheet" href="style.css">', '<script src="app.js"></script>', '<script type="application/json" id="looks"></script>'
 _CHARSET = '<meta charset="utf-8">'
 
 
-def to_json(looks: Sequence[Look]) -> str:
+def to_json(looks: Sequence["Look"]) -> str:
     """The looks as data, in the format that this module's docstring describes."""
     document = {"format": "saccade-attention", "version": 1, "looks": [_look(look) for look in looks]}
     return _escaped(json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")), "\u2028\u2029")
 
 
-def to_html(looks: Sequence[Look]) -> str:
+def to_html(looks: Sequence["Look"]) -> str:
     """The looks as one web page that needs nothing else: no network, and nothing in it can run but the script whose hash it names."""
     style, script, page = _page("style.css"), _page("app.js"), _page("index.html")
     policy = f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -59,34 +62,39 @@ def to_html(looks: Sequence[Look]) -> str:
     return page
 
 
-def to_png(look: Look, path: Path, *, title: str | None = None) -> None:
+def to_png(look: "Look", path: Path, *, title: str | None = None) -> None:
     """Write the heat map of `look` over words, the mean of all heads, as an image; `UsageError` C030 without matplotlib."""
     from .plot import png
 
     _save(path, png(look, title))
 
 
-def write(looks: Sequence[Look], path: Path) -> list[Path]:
+def write(looks: Sequence["Look"], path: Path) -> list[Path]:
     """Write the looks as the ending of `path` says (.html, .json or .png) and give back what was written.
 
     An image shows one look: of several, the second goes to `name-2.png` and so on.  `UsageError` C031 for other endings,
-    `ResourceError` R002 if the file cannot be written; a file that stood there before is replaced as a whole or not at all.
+    `ResourceError` R004 if the file cannot be written; a file that stood there before is replaced as a whole or not at all.
     """
-    texts: dict[str, Callable[[Sequence[Look]], str]] = {".html": to_html, ".json": to_json}
+    texts: dict[str, Callable[[Sequence["Look"]], str]] = {".html": to_html, ".json": to_json}
     ending = path.suffix.lower()
     if ending in texts:
         _save(path, texts[ending](looks).encode())
         return [path]
     if ending != ".png":
         found = f"its ending is {printable(path.suffix)!r}" if path.suffix else "it has no ending"
-        raise UsageError("C031", f"attention cannot be drawn to {printable(path.name)!r}: {found}", why="the ending says what is written: .html, .json or .png", fix=f"{path.stem}.html")
+        raise UsageError(
+            "C031",
+            f"attention cannot be drawn to {printable(path.name)!r}: {found}",
+            why="the ending says what is written: .html, .json or .png",
+            fix=f"{path.stem}.html",
+        )
     paths = [path if number == 1 else path.with_stem(f"{path.stem}-{number}") for number in range(1, len(looks) + 1)]
     for look, place in zip(looks, paths):
         to_png(look, place)
     return paths
 
 
-def _look(look: Look) -> dict[str, object]:
+def _look(look: "Look") -> dict[str, object]:
     source, output = cells(look.source, look.source_pieces, "words"), cells(look.output, look.output_pieces, "words")
     return {
         "source": look.source,
@@ -103,7 +111,7 @@ def _side(name: str, side: Cells) -> dict[str, object]:
     return {name: side.labels, f"{name}_pieces": side.pieces}
 
 
-def _pieces(text: str, pieces: Sequence[Piece]) -> list[dict[str, object]]:
+def _pieces(text: str, pieces: Sequence["Piece"]) -> list[dict[str, object]]:
     labels = cells(text, pieces, "pieces").labels
     return [{"text": p.text, "start": p.start, "end": p.end, "shown": label, "unknown": p.id == _UNKNOWN} for p, label in zip(pieces, labels)]
 
@@ -134,4 +142,4 @@ def _save(path: Path, content: bytes) -> None:
         os.replace(unfinished, path)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
-        raise ResourceError("R002", f"cannot write {path}: {error.strerror}", fix="write to another folder") from error
+        raise ResourceError("R004", f"cannot write {path}: {error.strerror}", fix="write to another folder") from error

@@ -21,7 +21,7 @@ from ..metrics.perplexity import Perplexity
 from ..search import Search
 from ..tasks import Examples, Splits, Task
 from ..types import Batch, to
-from .checkpoint import load_weights, save_model, weights_of
+from .checkpoint import checkpoints, load_weights, save_model, weights_of
 from .settings import Training, pick_device, pick_precision
 from .state import Progress, average_weights, restore_state, save_state
 
@@ -126,7 +126,8 @@ class _Run:
 
     def diverged(self, total: float, norm: float) -> TrainingError:
         step = self.progress.step + 1
-        note = f"the last checkpoint in {self.run} is from step {self.saved:,}; nothing after it was kept" if (self.saved := _latest(self.run)) else "no checkpoint was saved yet"
+        kept = checkpoints(self.run)
+        note = f"the last checkpoint, {kept[-1].name}, is as it was" if kept else "no checkpoint was saved yet"
         look = f"loss {total}, gradient norm {norm}, learning rate {self.schedule.rate(step - 1):.2g}"
         return TrainingError("T001", f"the loss stopped being a number at step {step:,}", look=look, note=note, fix=f"a lower rate: training.learning_rate={self.training.learning_rate / 2:g}")
 
@@ -173,11 +174,6 @@ class _Run:
         load_weights(self.model, weights, self.run)
         yield self.evaluate(math.nan)
         load_weights(self.model, mine, self.run)
-
-
-def _latest(run: Path) -> int:
-    found = sorted(run.glob("step-*"))
-    return int(found[-1].name[5:]) if found else 0
 
 
 def train(

@@ -1,0 +1,369 @@
+"""The command line: each verb is one short function around one call of the library.
+
+stdout carries results only; progress and messages go to stderr.  Nothing here imports torch before a verb needs it.
+Exit status: 0 done, 1 our bug, 2 usage, 3 data, 4 model, 5 resources, 6 diverged, 130 and 143 interrupted after saving.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import __version__
+from .errors import SaccadeError, UsageError, suggestion
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .recipe import Recipe
+    from .run import Model, Run
+    from .search import Search
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Train, run and look inside sequence models on your own data.\n\nFirst steps:  saccade demo    or    saccade train source.txt target.txt",
+)
+FAMILIES = {
+    "tasks": "saccade.tasks",
+    "encoders": "saccade.encoders",
+    "decoders": "saccade.decoders",
+    "scores": "saccade.attention.scores",
+    "cells": "saccade.layers.cells",
+    "positions": "saccade.layers.positions",
+    "tokenizers": "saccade.text.tokenizers",
+    "metrics": "saccade.metrics",
+    "schedules": "saccade.training.schedules",
+}
+
+Words = Annotated[list[str], typer.Argument(help="Two parallel files, or one TSV; a recipe (.toml); settings like training.steps=2000.", show_default=False)]
+RunPath = Annotated[Path, typer.Argument(help="A run directory, or a model.safetensors.", show_default=False)]
+Beam = Annotated[int | None, typer.Option(help="How many hypotheses to follow; 1 is greedy.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Results as JSON.")]
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def _say(console: "Console", name: str, text: str) -> None:
+    console.print(f"{name:<10} {text}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def train(
+    words: Words,
+    task: Annotated[str, typer.Option(help="What to learn: saccade list tasks.")] = "translate",
+    run: Annotated[Path | None, typer.Option(help="The run directory; the next free one under runs/ if left out.")] = None,
+    columns: Annotated[str | None, typer.Option(help="Which two columns of a TSV: 1,2.")] = None,
+    keep_first: Annotated[int | None, typer.Option(help="Use only the first N pairs of parallel files.")] = None,
+    size: Annotated[str | None, typer.Option(help="tiny, small or base.")] = None,
+) -> None:
+    """Train a model on your own files.
+
+    saccade train source.txt target.txt        two files, line N of one belongs to line N of the other
+    saccade train pairs.tsv                    source TAB target
+    saccade train multi30k-transformer data.folder=DIR training.steps=2000
+    """
+    from .run import Run, next_run
+
+    recipe = _recipe(words, task, columns, keep_first, size)
+    console = _console()
+    _say(console, "Reading", ", ".join(str(path) for path in recipe.data.paths("train")))
+    begun = Run.begin(recipe, run or next_run(Path("runs"), task))
+    _describe(console, begun)
+    _finish(console, begun)
+
+
+@app.command()
+def resume(
+    run: Annotated[Path, typer.Argument(help="A run directory that was begun.", show_default=False)],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Settings of training to change, like training.steps=9000.", show_default=False)] = None,
+) -> None:
+    """Go on with a run from its latest checkpoint: the same numbers as if it had never stopped."""
+    from .run import Run
+
+    console = _console()
+    begun = Run.open(run, overrides or ())
+    _say(console, "Resuming", f"{run} at step {begun.step:,} of {begun.recipe.training.steps:,}")
+    _finish(console, begun)
+
+
+def _recipe(words: list[str], task: str, columns: str | None, keep_first: int | None, size: str | None) -> "Recipe":
+    """What was asked for: at most one recipe, files, and settings."""
+    from .recipe import locate, read_recipe, shipped
+
+    known = {path.stem for path in shipped().glob("*.toml")}
+    overrides = [word for word in words if "=" in word and not Path(word).exists()]
+    rest = [word for word in words if word not in overrides]
+    recipes = [word for word in rest if word.endswith(".toml") or (word in known and not Path(word).exists())]
+    files = [word for word in rest if word not in recipes]
+    if len(recipes) > 1:
+        raise UsageError("C018", f"one recipe at a time, found {len(recipes)}: {', '.join(recipes)}", fix=f"saccade train {recipes[0]}")
+    if not recipes and len(files) not in (1, 2):
+        raise UsageError("C004", f"{len(files)} data files; two parallel ones are needed, or one TSV", look=", ".join(files[:6]), fix="saccade train source.txt target.txt")
+    data: dict[str, Any] = {"train": files} if files else {}
+    if columns:
+        if not all(part.strip().isdigit() for part in columns.split(",")):
+            raise UsageError("C012", f"--columns {columns}: expected two numbers", fix="--columns 1,2")
+        data["columns"] = [int(part) for part in columns.split(",")]
+    if keep_first is not None:
+        data["keep_first"] = keep_first
+    defaults: dict[str, Any] = {} if recipes else {"task": task}
+    if size:
+        defaults["size"] = size
+    path = locate(Path(recipes[0])) if recipes else None
+    recipe = read_recipe(path, overrides=overrides, defaults={**defaults, "data": data})
+    if files and recipes:
+        recipe = read_recipe(path, overrides=[*overrides, f"data.train={json.dumps(files)}"], defaults=defaults)
+    if not recipe.data.train:
+        raise UsageError("C019", "the recipe names no training data", fix="saccade train RECIPE source.txt target.txt, or data.folder=DIR")
+    return recipe
+
+
+def _describe(console: "Console", begun: "Run") -> None:
+    """What will be trained on what."""
+    from .text.corpus import check_pairs
+
+    splits = begun.splits
+    for warning in check_pairs(splits.train):
+        console.print(warning, markup=False, soft_wrap=True)
+    aside = "" if begun.recipe.data.valid and begun.recipe.data.test else ", set aside by hash of the source: duplicates never straddle the split"
+    _say(console, "Split", f"{len(splits.train):,} train / {len(splits.valid):,} valid / {len(splits.test):,} test{aside}")
+    for name, text in begun.task.summary():
+        _say(console, name, text)
+    _say(console, "Run", f"{begun.path}      resume any time with:  saccade resume {begun.path}")
+
+
+def _finish(console: "Console", begun: "Run") -> None:
+    """Train to the end, or to Ctrl-C; then test."""
+    from .display import Display, clock, spoken
+    from .run import load
+    from .training.log import Log
+    from .training.loop import Stopped
+
+    log, last = Log(begun.path), None
+    with _signals() as caught, Display(console, begun.recipe.training.steps) as display:
+        for event in begun.train(lambda: bool(caught)):
+            log.write(event)
+            display.show(event)
+            last = event
+    if not isinstance(last, Stopped) or last.reason == "interrupted":
+        console.print(f"ok  saved; nothing is lost\n  continue   saccade resume {begun.path}          same numbers as if never stopped", markup=False)
+        raise typer.Exit(128 + caught[0])
+    console.print(f"ok  done in {clock(last.seconds)}", markup=False)
+    if begun.splits.test:
+        scores = load(begun.path, device=begun.recipe.training.device).test(begun.splits.test)
+        console.print(f"test  {spoken(scores)}", markup=False, soft_wrap=True)
+        (begun.path / "test.json").write_text(json.dumps([score._asdict() for score in scores], indent=1) + "\n")
+    console.print(f"  next   saccade predict {begun.path} < input.txt > output.txt", markup=False)
+    console.print(f"         saccade predict {begun.path} --attention look.html 'a sentence'", markup=False)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM: the first one asks to stop after this step, the second SIGINT stops at once."""
+    caught: list[int] = []
+
+    def catch(number: int, _frame: object) -> None:
+        if caught and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        caught.append(number)
+        print("\nstopping after this step; press Ctrl-C again to stop without saving", file=sys.stderr)
+
+    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@app.command()
+def test(
+    run: RunPath,
+    files: Annotated[list[Path] | None, typer.Argument(help="Other test data: two parallel files, or one TSV.", show_default=False)] = None,
+    beam: Beam = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a model, on the run's own test data or on other files; prints each score with its signature."""
+    from .run import load, test_pairs
+    from .text.corpus import read_pairs
+
+    model = load(run)
+    pairs = read_pairs(files) if files else test_pairs(run)
+    scores = model.test(pairs, search=_search(model, beam))
+    if as_json:
+        print(json.dumps([score._asdict() for score in scores]))
+    for score in scores if not as_json else ():
+        print(f"{score}   {score.signature}")
+
+
+@app.command()
+def predict(
+    run: RunPath,
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts, or files of texts; stdin, one text per line, if left out.", show_default=False)] = None,
+    beam: Beam = None,
+    n_best: Annotated[int, typer.Option(min=1, help="How many answers to each text.")] = 1,
+    scores: Annotated[bool, typer.Option("--scores", help="Add each answer's log-probability.")] = False,
+    prefix: Annotated[str, typer.Option(help="How every answer must begin.")] = "",
+    attention: Annotated[Path | None, typer.Option(help="Draw where the model looked: .html, .png or .json.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer texts: one line in, one line out (with --n-best: rank TAB answer)."""
+    from .run import load
+
+    model = load(run)
+    search = _search(model, max(beam or model.recipe.search.beam, n_best))
+    looks = []
+    for chunk in _chunks(texts):
+        for answer in model.predict(chunk, search=search, prefixes=[prefix] * len(chunk) if prefix else None):
+            if attention:
+                looks.append(answer.attention)
+            for rank, said in enumerate(answer.alternatives[:n_best], 1):
+                if as_json:
+                    print(json.dumps({"source": answer.source, "rank": rank, "text": said.text, "score": said.score, "complete": said.complete}, ensure_ascii=False))
+                else:
+                    row = [str(rank)] * (n_best > 1) + [said.text.replace("\n", " ")] + [f"{said.score:.4f}"] * scores
+                    print("\t".join(row))
+        sys.stdout.flush()
+    if attention:
+        from .serving.picture import write
+
+        for path in write(looks, attention):
+            print(f"wrote {path}", file=sys.stderr)
+
+
+def _chunks(texts: list[str] | None, size: int = 1024) -> Iterator[list[str]]:
+    """Texts in groups; from a terminal one at a time."""
+    from .text.corpus import read_lines
+
+    if texts:
+        yield [line for text in texts for line in (read_lines(text) if Path(text).is_file() else [text])]
+        return
+    lines: list[str] = []
+    for line in iter(sys.stdin.buffer.readline, b""):
+        try:
+            lines.append(line.rstrip(b"\n").removesuffix(b"\r").decode("utf-8"))
+        except UnicodeDecodeError as error:
+            from .errors import DataError
+
+            raise DataError("D003", f"stdin: byte 0x{line[error.start]:02X} is not UTF-8", look=repr(line[:60]), fix="iconv -f WINDOWS-1252 -t UTF-8") from error
+        if len(lines) == size or sys.stdin.isatty():
+            yield lines
+            lines = []
+    if lines:
+        yield lines
+
+
+def _search(model: "Model", beam: int | None) -> "Search":
+    from dataclasses import replace
+
+    return replace(model.recipe.search, beam=beam) if beam else model.recipe.search
+
+
+@app.command(name="list")
+def list_(family: Annotated[str, typer.Argument(help=f"recipes, {', '.join(FAMILIES)}.")] = "") -> None:
+    """What there is to choose from: families, or the members of one with their settings."""
+    if family == "recipes":
+        from .recipe import shipped
+
+        for path in sorted(shipped().glob("*.toml")):
+            print(f"{path.stem:<24} {path.read_text(encoding='utf-8').split(chr(10))[0].lstrip('# ')}")
+    elif family in FAMILIES:
+        _list_members(family)
+    elif family:
+        raise UsageError("C010", f"no family called {family!r}", fix=suggestion(family, [*FAMILIES, "recipes"]))
+    else:
+        from .families import members
+
+        for name, package in FAMILIES.items():
+            print(f"{name:<12} {'  '.join(members(package))}")
+
+
+def _list_members(family: str) -> None:
+    import importlib
+    import inspect
+
+    from .families import find, members, write_settings
+
+    package = importlib.import_module(FAMILIES[family])
+    contract = next(c for c in vars(package).values() if inspect.isclass(c) and c.__module__ == package.__name__ and hasattr(c, "__init__") and f"{c.__name__.lower()}s" == family)
+    for name in members(package.__name__):
+        member = find(contract, name)
+        about = (sys.modules[member.__module__].__doc__ or "").split("\n")[0]
+        knobs = ", ".join(f"{key} = {json.dumps(value['name'] if isinstance(value, dict) else value)}" for key, value in write_settings(member).items())
+        print(f"{name:<14} {about}" + (f"\n{'':<14} {knobs}" if knobs else ""))
+
+
+@app.command()
+def show(what: Annotated[str, typer.Argument(help="A run directory, a model.safetensors, or a recipe.", show_default=False)]) -> None:
+    """Every setting of a run, a model or a recipe, and what is known about it."""
+    path = Path(what)
+    if path.is_dir() or path.suffix == ".safetensors":
+        from .run import load
+
+        model = load(path, device="cpu")
+        weights = sum(weight.numel() for weight in model.network.parameters())
+        print(f"# saccade {model.about['version']}, step {model.about['step']:,}, {weights:,} weights")
+        for score in model.about["valid"]:
+            print(f"# valid {score['name']} {score['value']:.2f}  {score['signature']}")
+        print(model.recipe.to_toml(), end="")
+    else:
+        from .recipe import read_recipe
+
+        print(read_recipe(path).to_toml(), end="")
+
+
+@app.command()
+def demo(folder: Annotated[Path, typer.Option(help="Where to put data, model and picture.")] = Path("saccade-demo")) -> None:
+    """Teach a small model to read dates in many languages: offline, about two minutes on two cores."""
+    from .demo import run_demo
+
+    run_demo(folder, _console())
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine has, and what is missing."""
+    from .doctor import examine
+
+    for line in examine():
+        print(line)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"saccade {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """The entry point: errors become messages and exit statuses."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        app()
+    except SaccadeError as error:
+        if os.environ.get("SACCADE_JSON_ERRORS"):
+            print(json.dumps(error.as_dict()), file=sys.stderr)
+        else:
+            print(error.render(), file=sys.stderr)
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
