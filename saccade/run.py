@@ -165,3 +165,11 @@ def next_run(parent: Path, task: str) -> Path:
     """`runs/0001-translate`, `runs/0002-translate`, ..."""
     taken = [int(path.name[:4]) for path in parent.glob("[0-9][0-9][0-9][0-9]-*")] if parent.is_dir() else []
     return parent / f"{max(taken, default=0) + 1:04d}-{task}"
+
+
+def test_pairs(run: Path) -> list[Any]:
+    """The test data of a run directory, as they were set aside when it began; `ModelError` M001 if it is no run."""
+    begun = Run.open(run)
+    if not begun.splits.test:
+        raise DataError("D029", f"the run {run} has no test data", fix=f"saccade test {run} source.txt target.txt")
+    return begun.splits.test

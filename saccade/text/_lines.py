@@ -5,8 +5,8 @@ import os
 import shlex
 import zlib
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from ..errors import DataError, UsageError, printable
 
@@ -59,8 +59,7 @@ def read(path: Path, limit: int) -> list[str]:
                 line = line.removesuffix(b"\n").removesuffix(b"\r")
                 if len(line) > limit:
                     raise _too_long(path, scan.count + 1, limit, packed)
-                if line or scan.count or stream.peek(1):
-                    scan.add(line)
+                scan.add(line)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise _cut_short(path, scan.count, isinstance(error, EOFError)) from None
     if scan.bad:
@@ -70,7 +69,7 @@ def read(path: Path, limit: int) -> list[str]:
     return scan.lines
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> BufferedReader:
     try:
         return open(path, "rb")
     except (FileNotFoundError, NotADirectoryError):
@@ -78,9 +77,13 @@ def _opened(path: Path) -> BinaryIO:
     except IsADirectoryError:
         inside = sorted(entry.name for entry in path.iterdir() if entry.is_file())[:3]
         named = ", ".join(printable(str(path / name)) for name in inside)
-        raise UsageError("C005", f"{path} is a directory, not a file", fix=f"name a file in it: {named}" if named else "it holds no files; name a file") from None
+        raise UsageError(
+            "C005", f"{path} is a directory, not a file", fix=f"name a file in it: {named}" if named else "it holds no files; name a file"
+        ) from None
     except OSError as error:
-        raise UsageError("C006", f"{path} cannot be read: {(error.strerror or 'unknown reason').lower()}", fix=f"look at it with:  ls -l {_quoted(path)}") from None
+        raise UsageError(
+            "C006", f"{path} cannot be read: {(error.strerror or 'unknown reason').lower()}", fix=f"look at it with:  ls -l {_quoted(path)}"
+        ) from None
 
 
 def _missing(path: Path) -> UsageError:
@@ -176,11 +179,12 @@ def _has_nul(path: Path, lines: list[int], packed: bool) -> DataError:
 
 def _too_long(path: Path, number: int, limit: int, packed: bool) -> DataError:
     size = path.stat().st_size
+    repaired = _piped(path, r"tr '\r' '\n'", "fixed", packed)
     return DataError(
         "D007",
         f"{path} line {number} is longer than {limit:,} bytes" + ("" if packed or size <= limit else f" (the file has {size:,})"),
         why="the file may have no line breaks, or old Mac ones (CR only)",
-        fix=f"{_piped(path, r"tr '\r' '\n'", 'fixed', packed)}, or raise --max-line-bytes",
+        fix=f"{repaired}, or raise --max-line-bytes",
     )
 
 

@@ -54,7 +54,9 @@ def read_pairs(paths: Sequence[Path | str], *, columns: tuple[int, int] | None =
         return read_tsv(paths[0], columns=columns)[:keep_first]
     if len(paths) != 2:
         found = f"{len(paths)} files were given" if paths else "no file was given"
-        raise UsageError("C004", f"{found}; 1 (tab-separated) or 2 (source and target) are expected", fix=["saccade train pairs.tsv", "saccade train train.en train.fr"])
+        raise UsageError(
+            "C004", f"{found}; 1 (tab-separated) or 2 (source and target) are expected", fix=["saccade train pairs.tsv", "saccade train train.en train.fr"]
+        )
     if columns is not None:
         raise UsageError("C004", "columns were chosen, but two files were given", fix="leave out --columns, or give one tab-separated file")
     return read_parallel(paths[0], paths[1], keep_first=keep_first)
@@ -126,7 +128,7 @@ def _wrong_columns(path: str, rows: list[list[str]], wrong: list[int], columns: 
         found = f"has {len(row)} column{'' if len(row) == 1 else 's'}; {expected} are expected"
         fix = "put one tab between source and target, or give two files:  saccade train train.en train.fr"
         fix = "choose two: --columns 1,2" if len(row) > 1 else fix
-    look = ['"' + "<TAB>".join(printable(cell, 60) for cell in row)[:120] + '"']
+    look = [f'"{printable("<TAB>".join(row))}"']
     if len(wrong) > 1:
         look.append(f"{len(wrong):,} rows of {len(rows):,} have another number of columns, first: {', '.join(str(i + 1) for i in wrong[:3])}")
     return DataError("D014", f"{path} line {wrong[0] + 1} {found}", look=look, fix=fix)
@@ -147,7 +149,9 @@ def _empty_lines(pairs: Sequence[Pair]) -> DataError | None:
     counts = [f"{len(lines):,} {side} line{'' if len(lines) == 1 else 's'}" for side, lines in (("source", sources), ("target", targets)) if lines]
     verb = "is" if len(sources) + len(targets) == 1 else "are"
     first = min(sources + targets)
-    return DataError("D009", f"{' and '.join(counts)} {verb} empty, first: line {first}", why="a model learns from them to say nothing", fix="delete the line on both sides")
+    return DataError(
+        "D009", f"{' and '.join(counts)} {verb} empty, first: line {first}", why="a model learns from them to say nothing", fix="delete the line on both sides"
+    )
 
 
 def _duplicates(pairs: Sequence[Pair]) -> DataError | None:

@@ -1,0 +1,134 @@
+"""sentencepiece (Kudo and Richardson, 2018) made exactly reversible: any text comes back as it was.
+
+The library writes a space as U+2581, so a U+2581 in a text would come back as a space: here it goes by its bytes.  Lines are
+learned and encoded with one space before them, so that a word at the beginning is the same word as elsewhere.
+"""
+
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Literal
+
+import sentencepiece
+
+from ...types import BOS, EOS, PAD, UNK
+from . import Piece
+from ._limits import at_least
+from ._state import damaged, whole
+
+_SPACE = "\u2581"
+_BASE = UNK + 1 + 256  # specials and bytes come before anything learned
+SMALLEST = 300
+# sentencepiece skips sentences that hold what it uses as marks itself, and stops at NUL.
+_BREAKS = re.compile("[\u2581\u2585\x00\t\r\n]+")
+_LONGEST = 1000  # characters of a sentence to learn from: the learners do not take words of any length
+
+
+class SentencePieceModel:
+    """A unigram or BPE model with byte fallback; `UsageError` C012 if `size` leaves no room beside the bytes."""
+
+    def __init__(self, kind: Literal["unigram", "bpe"], size: int) -> None:
+        at_least(SMALLEST, size=size, why=f"{_BASE} of the symbols are the 256 bytes and the 4 specials")
+        self.kind, self._wanted = kind, size
+        self.size = _BASE
+
+    def learn(self, lines: Iterable[str]) -> None:
+        """Learn at most the size asked for, less if the lines are too few."""
+        sentences = list(_sentences(lines)) or [" "]
+        model = io.BytesIO()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(sentences),
+            model_writer=model,
+            model_type=self.kind,
+            vocab_size=self._wanted,
+            hard_vocab_limit=False,
+            character_coverage=self._coverage(sentences),
+            required_chars=_SPACE,
+            byte_fallback=True,
+            normalization_rule_name="identity",
+            remove_extra_whitespaces=False,
+            add_dummy_prefix=False,
+            max_sentence_length=8 * _LONGEST,
+            shuffle_input_sentence=False,
+            pad_id=PAD,
+            bos_id=BOS,
+            eos_id=EOS,
+            unk_id=UNK,
+            num_threads=1,
+            minloglevel=2,
+        )
+        self.load(model.getvalue())
+
+    def pieces(self, text: str) -> list[Piece]:
+        """The pieces of `text`; the first may stand for no character, only for the space that is thought before the text."""
+        found: list[Piece] = []
+        start, end = 0, -1
+        for known in self.encode(text):
+            piece = self._pieces[known]
+            byte = self._byte[known]
+            if byte is None:
+                start, end = end, end + len(piece)
+            elif byte & 0xC0 != 0x80:  # not a continuation byte: the first of its character
+                start, end = end, end + 1
+            found.append(Piece(known, piece, max(start, 0), end))
+        return found
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of `text`."""
+        if not text:
+            return []
+        first, *others = whole(text).split(_SPACE)
+        ids = self._encode(" " + first)
+        for part in others:
+            ids += self._marks
+            ids += self._encode(part)
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids` without the space before it; U+FFFD where bytes are not a character."""
+        return b"".join([self._surface[i] for i in ids]).decode(errors="replace").removeprefix(" ")
+
+    def dump(self) -> bytes:
+        """The library's own format."""
+        return self._proto
+
+    def load(self, proto: bytes) -> None:
+        """The inverse of `dump`; `ModelError` M011 if the library does not know `proto` or it is not one of ours."""
+        if not proto:
+            raise damaged()
+        try:
+            model = sentencepiece.SentencePieceProcessor(model_proto=proto)
+        except (RuntimeError, ValueError, OSError):
+            raise damaged() from None
+        size = model.get_piece_size()
+        if (
+            size <= _BASE
+            or (model.pad_id(), model.bos_id(), model.eos_id(), model.unk_id()) != (PAD, BOS, EOS, UNK)
+            or not all(map(model.is_byte, range(UNK + 1, _BASE)))
+        ):
+            raise damaged()
+        self._proto, self.size = proto, size
+        self._encode = model.encode_as_ids
+        self._pieces = [model.id_to_piece(i) for i in range(size)]
+        self._byte = [i - UNK - 1 if UNK < i < _BASE else None for i in range(size)]
+        self._marks = [UNK + 1 + byte for byte in _SPACE.encode()]
+        self._surface = [piece.replace(_SPACE, " ").encode() if byte is None else bytes((byte,)) for piece, byte in zip(self._pieces, self._byte)]
+        self._surface[: UNK + 1] = [b"", b"", b"", "\u2047".encode()]
+
+    def _coverage(self, sentences: list[str]) -> float:
+        """The share of the text whose characters become pieces: the rarest go by their bytes, and half the room is for longer pieces."""
+        counts = Counter(chain.from_iterable(sentences)).most_common()
+        room = (self._wanted - _BASE) // 2
+        if len(counts) <= room:
+            return 0.9995
+        kept = sum(count for _, count in counts[:room])
+        return min(0.9995, (kept - 0.5) / sum(count for _, count in counts))
+
+
+def _sentences(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        for sentence in _BREAKS.split(" " + whole(line)):
+            for start in range(0, len(sentence), _LONGEST):
+                yield sentence[start : start + _LONGEST]
