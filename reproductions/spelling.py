@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from saccade.run import load, test_pairs
+from saccade.run import load, held_out
 from saccade.text.corpus import read_lines
 
 
@@ -43,7 +43,7 @@ def judge(run: Path, dictionary: Path) -> None:
     spellings = defaultdict(set)
     for phonemes, word in entries(dictionary):
         spellings[phonemes].add(word)
-    model, pairs = load(run), test_pairs(run)
+    model, pairs = load(run), held_out(run)
     for beam in (1, 5):
         said = [answer.text for answer in model.predict([pair.source for pair in pairs], search=replace(model.recipe.search, beam=beam))]
         right = [text == pair.target for text, pair in zip(said, pairs)]

@@ -197,11 +197,11 @@ def test(
     as_json: AsJson = False,
 ) -> None:
     """Score a model, on the run's own test data or on other files; prints each score with its signature."""
-    from .run import load, test_pairs
+    from .run import load, held_out
     from .text.corpus import read_pairs
 
     model = load(run)
-    pairs = read_pairs(files) if files else test_pairs(run)
+    pairs = read_pairs(files) if files else held_out(run)
     scores = model.test(pairs, search=_search(model, beam))
     if as_json:
         print(json.dumps([score._asdict() for score in scores]))

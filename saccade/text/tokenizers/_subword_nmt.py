@@ -36,8 +36,7 @@ class MergeModel:
         end = 0
         for word in words_of(text):
             start, end = end, text.index(word, end)
-            symbols = self._symbols(word)
-            for symbol, known in zip(symbols, self.vocabulary.ids(symbols), strict=True):
+            for symbol, known in zip(*self._cut(word), strict=True):
                 end += len(symbol.removesuffix(" "))
                 found.append(Piece(known, symbol[:-1] if symbol[-1] == " " else symbol + "@@", start, end))
                 start = end
@@ -49,13 +48,7 @@ class MergeModel:
         """The ids of `text`."""
         ids: list[int] = []
         for word in words_of(text):
-            known = self._cache.get(word)
-            if known is None:
-                known = self.vocabulary.ids(self._symbols(word))
-                if len(self._cache) >= _CACHED:
-                    self._cache.clear()
-                self._cache[word] = known
-            ids += known
+            ids += self._cut(word)[1]
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -82,7 +75,18 @@ class MergeModel:
         self._ranks = {pair: rank for rank, pair in reversed(list(enumerate(merges)))}
         self.vocabulary = Vocabulary(dict.fromkeys([*_endings(characters), *(_written(left + right) for left, right in merges)]))
         self.size = len(self.vocabulary)
-        self._cache: dict[str, list[int]] = {}
+        self._cache: dict[str, tuple[list[str], list[int]]] = {}
+
+    def _cut(self, word: str) -> tuple[list[str], list[int]]:
+        """The symbols of a word and their ids, remembered."""
+        found = self._cache.get(word)
+        if found is None:
+            symbols = self._symbols(word)
+            found = symbols, self.vocabulary.ids(symbols)
+            if len(self._cache) >= _CACHED:
+                self._cache.clear()
+            self._cache[word] = found
+        return found
 
     def _symbols(self, word: str) -> list[str]:
         *parts, last = segment(word, self._ranks)
