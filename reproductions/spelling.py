@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from saccade.run import load, held_out
+from saccade.run import held_out, load
 from saccade.text.corpus import read_lines
 
 
@@ -49,7 +49,9 @@ def judge(run: Path, dictionary: Path) -> None:
         right = [text == pair.target for text, pair in zip(said, pairs)]
         alone = [flag for flag, pair in zip(right, pairs) if len(spellings[pair.source]) == 1]
         valid = [text in spellings[pair.source] for text, pair in zip(said, pairs)]
-        print(f"beam {beam}: exact {share(right):.2f} %  any valid spelling {share(valid):.2f} %  unambiguous only {share(alone):.2f} %  of {len(pairs):,} words")
+        print(
+            f"beam {beam}: exact {share(right):.2f} %  any valid spelling {share(valid):.2f} %  unambiguous only {share(alone):.2f} %  of {len(pairs):,} words"
+        )
         by_length = {n: [flag for flag, pair in zip(right, pairs) if len(pair.target) == n] for n in range(5, 16)}
         print("  by letters: " + "  ".join(f"{n}: {share(flags):.1f} % of {len(flags)}" for n, flags in by_length.items()))
     print(f"oracle: {100 * len({pair.source for pair in pairs}) / len(pairs):.2f} % (one spelling for each pronunciation)")

@@ -111,7 +111,9 @@ def _recipe(words: list[str], task: str, columns: str | None, keep_first: int | 
     if len(recipes) > 1:
         raise UsageError("C018", f"one recipe at a time, found {len(recipes)}: {', '.join(recipes)}", fix=f"saccade train {recipes[0]}")
     if not recipes and len(files) not in (1, 2):
-        raise UsageError("C004", f"{len(files)} data files; two parallel ones are needed, or one TSV", look=", ".join(files[:6]), fix="saccade train source.txt target.txt")
+        raise UsageError(
+            "C004", f"{len(files)} data files; two parallel ones are needed, or one TSV", look=", ".join(files[:6]), fix="saccade train source.txt target.txt"
+        )
     data: dict[str, Any] = {"train": files} if files else {}
     if columns:
         if not all(part.strip().isdigit() for part in columns.split(",")):
@@ -197,7 +199,7 @@ def test(
     as_json: AsJson = False,
 ) -> None:
     """Score a model, on the run's own test data or on other files; prints each score with its signature."""
-    from .run import load, held_out
+    from .run import held_out, load
     from .text.corpus import read_pairs
 
     model = load(run)
@@ -232,7 +234,11 @@ def predict(
                 looks.append(answer.attention)
             for rank, said in enumerate(answer.alternatives[:n_best], 1):
                 if as_json:
-                    print(json.dumps({"source": answer.source, "rank": rank, "text": said.text, "score": said.score, "complete": said.complete}, ensure_ascii=False))
+                    print(
+                        json.dumps(
+                            {"source": answer.source, "rank": rank, "text": said.text, "score": said.score, "complete": said.complete}, ensure_ascii=False
+                        )
+                    )
                 else:
                     row = [str(rank)] * (n_best > 1) + [said.text.replace("\n", " ")] + [f"{said.score:.4f}"] * scores
                     print("\t".join(row))
@@ -258,7 +264,9 @@ def _chunks(texts: list[str] | None, size: int = 1024) -> Iterator[list[str]]:
         except UnicodeDecodeError as error:
             from .errors import DataError
 
-            raise DataError("D003", f"stdin: byte 0x{line[error.start]:02X} is not UTF-8", look=repr(line[:60]), fix="iconv -f WINDOWS-1252 -t UTF-8") from error
+            raise DataError(
+                "D003", f"stdin: byte 0x{line[error.start]:02X} is not UTF-8", look=repr(line[:60]), fix="iconv -f WINDOWS-1252 -t UTF-8"
+            ) from error
         if len(lines) == size or sys.stdin.isatty():
             yield lines
             lines = []
@@ -298,7 +306,11 @@ def _list_members(family: str) -> None:
     from .families import find, members, write_settings
 
     package = importlib.import_module(FAMILIES[family])
-    contract = next(c for c in vars(package).values() if inspect.isclass(c) and c.__module__ == package.__name__ and hasattr(c, "__init__") and f"{c.__name__.lower()}s" == family)
+    contract = next(
+        c
+        for c in vars(package).values()
+        if inspect.isclass(c) and c.__module__ == package.__name__ and hasattr(c, "__init__") and f"{c.__name__.lower()}s" == family
+    )
     for name in members(package.__name__):
         member = find(contract, name)
         about = (sys.modules[member.__module__].__doc__ or "").split("\n")[0]

@@ -6,8 +6,8 @@ from typing import Any
 from rich.console import Console
 
 from .dates import Example, dates, write
-from .errors import UsageError
 from .display import Display, clock
+from .errors import UsageError
 from .recipe import from_table
 from .run import Model, Run, load, next_run
 from .serving.picture import write as write_picture
@@ -41,7 +41,10 @@ def run_demo(folder: Path, console: Console) -> None:
     data = dates()
     files = write(data, folder / "data")
     console.print(f'Wrote {len(data.train):,} pairs to {files["train"]}     ("{data.train[0].written}" -> "{data.train[0].iso}")', markup=False)
-    console.print(f"{len({example.language for example in data.train})} languages, {len({example.format for example in data.train})} formats; one more format is kept back for the test", markup=False)
+    console.print(
+        f"{len({example.language for example in data.train})} languages, {len({example.format for example in data.train})} formats; one more format is kept back for the test",
+        markup=False,
+    )
     table = {**RECIPE, "data": {"folder": str(folder / "data"), "train": files["train"].name, "valid": files["valid"].name, "test": files["test"].name}}
     run = Run.begin(from_table(table), next_run(folder, "dates"))
     weights = sum(weight.numel() for weight in run.task.build().parameters())

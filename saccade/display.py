@@ -79,5 +79,7 @@ class Display:
         scores = "".join(f"{score.value:12.2f}" for score in event.scores)
         best = "  best" if event.best else ""
         self.console.print(
-            f"{event.epoch + 1:8d}{event.step:8,d}{clock(event.seconds):>9}{train} {event.valid_loss:12.4f}{scores}{self.rate:10,.0f}{best}", highlight=False, soft_wrap=True
+            f"{event.epoch + 1:8d}{event.step:8,d}{clock(event.seconds):>9}{train} {event.valid_loss:12.4f}{scores}{self.rate:10,.0f}{best}",
+            highlight=False,
+            soft_wrap=True,
         )

@@ -23,7 +23,7 @@ from typing import Any
 import tomli_w
 
 from .errors import UsageError, suggestion
-from .families import choose, contract_of, find, knobs, name_of, settings, write_settings
+from .families import contract_of, find, knobs, name_of, settings, write_settings
 from .search import Search
 from .tasks import Data, Task
 from .training.settings import Training

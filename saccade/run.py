@@ -1,10 +1,10 @@
 """A run: a directory in which a recipe becomes a model.
 
-    run = Run.begin(read_recipe("recipe.toml"), Path("runs/0001-translate"))
-    for event in run.train():
-        print(event)
-    model = saccade.load("runs/0001-translate")
-    model.predict(["Guten Morgen."])
+run = Run.begin(read_recipe("recipe.toml"), Path("runs/0001-translate"))
+for event in run.train():
+    print(event)
+model = saccade.load("runs/0001-translate")
+model.predict(["Guten Morgen."])
 """
 
 import hashlib
@@ -101,7 +101,11 @@ class Run:
         splits = task.read(recipe.data)
         for name, part in (("train", splits.train), ("valid", splits.valid)):
             if not part:
-                raise DataError("D029", f"there is nothing to {name} on: {len(splits.train)} training and {len(splits.valid)} validation examples", fix=f"more data, or data.{name}")
+                raise DataError(
+                    "D029",
+                    f"there is nothing to {name} on: {len(splits.train)} training and {len(splits.valid)} validation examples",
+                    fix=f"more data, or data.{name}",
+                )
         task.learn(splits)
         with space_for(path, 0):
             path.mkdir(parents=True, exist_ok=True)
@@ -119,7 +123,12 @@ class Run:
         before, now = json.loads((path / FILES).read_text()), fingerprints(recipe.data)
         changed = [name for name in before if now.get(name) != before[name]]
         if changed:
-            raise ModelError("M016", f"cannot resume exactly: {len(changed)} data file{'s' * (len(changed) > 1)} changed since the run began", look=changed[:3], fix="restore them, or start a new run: saccade train")
+            raise ModelError(
+                "M016",
+                f"cannot resume exactly: {len(changed)} data file{'s' * (len(changed) > 1)} changed since the run began",
+                look=changed[:3],
+                fix="restore them, or start a new run: saccade train",
+            )
         task = recipe.task()
         task.restore(load_file(path / TOKENIZERS))
         return cls(path, recipe, task, task.read(recipe.data))

@@ -63,7 +63,7 @@ class Loss(NamedTuple):
 
     total: Float[Tensor, ""]
     """What is minimised, summed, in nats."""
-    count: Int[Tensor, ""]
+    count: Int[Tensor, ""]  # type: ignore[assignment]  # tuple.count is never wanted
     """How many symbols were summed over."""
     nll: Float[Tensor, ""]
     """The negative log-likelihood alone, summed, in nats."""
@@ -94,15 +94,15 @@ def pad(rows: Sequence[Sequence[int]], length: int = 0) -> Padded:
 def tree_map(function: Callable[[Tensor], Tensor], tree: Tree) -> Tree:
     """Apply `function` to every tensor in nested tuples, lists and dicts."""
     if isinstance(tree, Tensor):
-        return function(tree)
+        return function(tree)  # type: ignore[return-value]
     if tree is None:
-        return None
+        return None  # type: ignore[return-value]
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return type(tree)(*(tree_map(function, leaf) for leaf in tree))
     if isinstance(tree, (tuple, list)):
         return type(tree)(tree_map(function, leaf) for leaf in tree)
     if isinstance(tree, dict):
-        return {name: tree_map(function, leaf) for name, leaf in tree.items()}
+        return {name: tree_map(function, leaf) for name, leaf in tree.items()}  # type: ignore[return-value]
     raise TypeError(f"a state may hold tensors and containers of tensors, not {type(tree).__name__}")
 
 

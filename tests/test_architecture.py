@@ -77,7 +77,9 @@ def test_search_knows_the_contract_of_a_decoder_and_no_member():
 
 
 def test_nothing_is_pickled_and_no_name_is_imported_from_data():
-    forbidden = re.compile(r"\b(pickle|joblib|shelve|dill|marshal)\b.*import|import .*\b(pickle|joblib|shelve|dill|marshal)\b|torch\.(load|save)\(|\beval\(|\bexec\(|yaml")
+    forbidden = re.compile(
+        r"\b(pickle|joblib|shelve|dill|marshal)\b.*import|import .*\b(pickle|joblib|shelve|dill|marshal)\b|torch\.(load|save)\(|\beval\(|\bexec\(|yaml"
+    )
     for path in MODULES:
         text = path.read_text(encoding="utf-8").replace("model.eval(", "").replace(".eval()", "")
         found = forbidden.search(text)

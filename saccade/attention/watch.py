@@ -1,8 +1,8 @@
 """Watch where a model looks, without changing what it computes or how it is called.
 
-    with watching(model) as seen:
-        model(source, tokens)
-    seen["decoder.cross_attention"]        # one tensor of weights for each call
+with watching(model) as seen:
+    model(source, tokens)
+seen["decoder.cross_attention"]        # one tensor of weights for each call
 """
 
 from collections.abc import Iterator

@@ -31,11 +31,9 @@ class Output(nn.Module):
 
     def __init__(self, vocab: int, dim: int, tied: nn.Embedding | None = None) -> None:
         super().__init__()
+        self.weight: Tensor = nn.Parameter(torch.empty(vocab, dim)) if tied is None else tied.weight
         if tied is None:
-            self.weight = nn.Parameter(torch.empty(vocab, dim))
             nn.init.normal_(self.weight, std=dim**-0.5)
-        else:
-            self.weight = tied.weight
         self.bias = nn.Parameter(torch.zeros(vocab))
 
     def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch V"]:

@@ -4,7 +4,7 @@ Graves (2012), Sutskever et al. (2014); length and coverage penalties of Wu et a
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..attention.watch import watching
+from ..attention.watch import Seen, watching
 from ..decoders import Decoder
 from ..errors import UsageError
 from ..types import EOS, Encoding, State, repeat, select
@@ -79,7 +79,7 @@ def beam_search(
     decoder: Decoder,
     encoding: Encoding | None,
     prompt: Int[Tensor, "B P"],
-    search: Search = Search(),  # noqa: B008 (frozen)
+    search: Search = Search(),
     *,
     limits: Int[Tensor, "B"],
     constraints: Sequence[Constraint] = (),
@@ -101,7 +101,8 @@ def beam_search(
     answers = _Answers(batch, search, prompt.shape[1], eos)
     sentence = torch.arange(batch, device=device)
     unread = beams.tokens
-    with watching(decoder) if search.coverage_penalty else nullcontext({}) as seen:
+    watch: AbstractContextManager[Seen] = watching(decoder) if search.coverage_penalty else nullcontext({})
+    with watch as seen:
         while True:
             logits, state = decoder(unread, beams.state, memory)
             beams = beams._replace(state=state, received=beams.received + _looked(seen, beams.ended) if seen else beams.received)

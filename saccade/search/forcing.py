@@ -8,9 +8,7 @@ from ..decoders import Decoder
 from ..types import Encoding
 
 
-def forced(
-    decoder: Decoder, encoding: Encoding | None, tokens: Int[Tensor, "B T"], gold: float, generator: torch.Generator
-) -> Float[Tensor, "B T V"]:
+def forced(decoder: Decoder, encoding: Encoding | None, tokens: Int[Tensor, "B T"], gold: float, generator: torch.Generator) -> Float[Tensor, "B T V"]:
     """Logits where each symbol read is the true one with probability `gold`, else drawn from what the model just said.
 
     One coin for each token.  Nothing flows back through a drawn symbol.  If every coin says gold, this is teacher forcing, bit

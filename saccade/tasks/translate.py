@@ -112,7 +112,9 @@ class Translate(Task):
         said = [answers[0].text for answers in self.predict(model, [pair.source for pair in raw], search)]
         return [metric(said, [pair.target for pair in raw]) for metric in self.metrics]
 
-    def predict(self, model: Seq2Seq, texts: Sequence[str], search: Search, prefixes: Sequence[str] | None = None, tokens_per_batch: int = 2048) -> list[list[Prediction]]:
+    def predict(
+        self, model: Seq2Seq, texts: Sequence[str], search: Search, prefixes: Sequence[str] | None = None, tokens_per_batch: int = 2048
+    ) -> list[list[Prediction]]:
         """For each text the `search.beam` best answers, best first; an empty text has the empty answer.
 
         `prefixes`: each answer begins with its own.  Texts are batched by length; the answers come in the order of the texts.

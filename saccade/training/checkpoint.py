@@ -36,7 +36,11 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
 def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
     """Put `weights` into `model`; `ModelError` M014 names what differs."""
     wanted = dict(model.named_parameters())
-    differ = [f"{name}: {_shape(weights.get(name))} in the file, {_shape(weight)} in the model" for name, weight in wanted.items() if _shape(weights.get(name)) != _shape(weight)]
+    differ = [
+        f"{name}: {_shape(weights.get(name))} in the file, {_shape(weight)} in the model"
+        for name, weight in wanted.items()
+        if _shape(weights.get(name)) != _shape(weight)
+    ]
     if differ:
         raise ModelError("M014", f"{path} holds a model of another shape: {len(differ)} weights differ", look=differ[:3], fix="the recipe it was trained with")
     with torch.no_grad():
@@ -71,7 +75,11 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if not isinstance(about, dict):
             raise ModelError("M005", f"{path} is a safetensors file, but not a saccade model", fix="a file written by saccade train")
         if about.get("format", 0) > FORMAT:
-            raise ModelError("M012", f"{path} was written by saccade {about.get('version')} (format {about['format']}); this is saccade {__version__} (reads format {FORMAT})", fix="pip install -U saccade")
+            raise ModelError(
+                "M012",
+                f"{path} was written by saccade {about.get('version')} (format {about['format']}); this is saccade {__version__} (reads format {FORMAT})",
+                fix="pip install -U saccade",
+            )
         return load_file(path), about
     except (SafetensorError, json.JSONDecodeError) as error:
         raise ModelError("M010", f"{path} is damaged: {error}", look=f"it has {path.stat().st_size:,} bytes", fix="copy it again; compare the sizes") from error
@@ -86,9 +94,17 @@ def sniff(path: Path) -> None:
     size = path.stat().st_size
     text = head.lstrip().lower()
     if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
-        raise ModelError("M002", f"{path} is a Python pickle, which can run code when opened; saccade never opens these", fix="if you trust it, convert it to safetensors elsewhere")
+        raise ModelError(
+            "M002",
+            f"{path} is a Python pickle, which can run code when opened; saccade never opens these",
+            fix="if you trust it, convert it to safetensors elsewhere",
+        )
     if head.startswith(b"PK\x03\x04"):
-        raise ModelError("M002", f"{path} is a zip archive (a PyTorch .pt file is one, with a pickle inside); saccade never opens these", fix="if you trust it, convert it to safetensors elsewhere")
+        raise ModelError(
+            "M002",
+            f"{path} is a zip archive (a PyTorch .pt file is one, with a pickle inside); saccade never opens these",
+            fix="if you trust it, convert it to safetensors elsewhere",
+        )
     if head.startswith(b"version https://git-lfs"):
         raise ModelError("M003", f"{path} is a Git LFS pointer ({size} bytes), not the model itself", fix=f"git lfs pull --include {path.name}")
     if text.startswith((b"<!doctype", b"<html")):
@@ -96,7 +112,11 @@ def sniff(path: Path) -> None:
         raise ModelError("M004", f'{path} is a web page (it starts with "{start}")', fix="the download link probably needs a log-in; download it again")
     length = int.from_bytes(head[:8], "little") if size >= 8 else size + 1
     if length + 8 > size:
-        found = f"it has {size:,} bytes, its header alone should have {length:,}" if head[8:9] == b"{" else f"it has {size:,} bytes and does not begin like a safetensors file"
+        found = (
+            f"it has {size:,} bytes, its header alone should have {length:,}"
+            if head[8:9] == b"{"
+            else f"it has {size:,} bytes and does not begin like a safetensors file"
+        )
         raise ModelError("M010", f"{path} is damaged or not a model", look=found, fix="copy it again; compare the sizes")
 
 
@@ -144,7 +164,11 @@ def verify(checkpoint: Path) -> None:
         path = checkpoint / name
         found = path.stat().st_size if path.exists() else 0
         if found != wanted["bytes"] or _hash(path) != wanted["sha256"]:
-            look = f"{name} has {found:,} bytes, the manifest says {wanted['bytes']:,}" if found != wanted["bytes"] else f"the content of {name} is not what was written"
+            look = (
+                f"{name} has {found:,} bytes, the manifest says {wanted['bytes']:,}"
+                if found != wanted["bytes"]
+                else f"the content of {name} is not what was written"
+            )
             raise ModelError("M010", f"{checkpoint} is damaged", look=look, fix=f"remove {checkpoint.name} to go on from the checkpoint before it")
 
 
@@ -161,7 +185,9 @@ def space_for(folder: Path, size: int) -> Iterator[None]:
         needed = f"needed {max(size, 0) / 1e6:.0f} MB" if size else "no room"
         kept = checkpoints(folder)
         note = f"the last complete checkpoint is {kept[-1].name}; nothing was damaged" if kept else "no checkpoint was complete yet"
-        raise ResourceError("R001", f"the disk is full: {needed} for a checkpoint, {free / 1e6:.0f} MB free in {folder}", note=note, fix="make room, then: saccade resume") from error
+        raise ResourceError(
+            "R001", f"the disk is full: {needed} for a checkpoint, {free / 1e6:.0f} MB free in {folder}", note=note, fix="make room, then: saccade resume"
+        ) from error
 
 
 def _size(tensors: dict[str, Tensor]) -> int:

@@ -1,7 +1,7 @@
 """The training loop: an iterator of events, no callbacks.
 
-    for event in train(task, splits, training, search, run, seed=1):
-        print(event)                                        # Step | Evaluation | Saved | Stopped
+for event in train(task, splits, training, search, run, seed=1):
+    print(event)                                        # Step | Evaluation | Saved | Stopped
 """
 
 import math
@@ -19,7 +19,7 @@ from ..errors import TrainingError
 from ..metrics import Score
 from ..metrics.perplexity import Perplexity
 from ..search import Search
-from ..tasks import Examples, Splits, Task
+from ..tasks import Splits, Task
 from ..types import Batch, to
 from .checkpoint import checkpoints, load_weights, save_model, weights_of
 from .settings import Training, pick_device, pick_precision
@@ -100,7 +100,7 @@ class _Run:
         if progress.position >= len(self.batches):
             progress.epoch, progress.position = progress.epoch + 1, 0
             self.batches = self.plan()
-        rows = self.batches[progress.position]
+        rows = self.batches[progress.position].tolist()
         progress.position += 1
         return to(self.task.batch(self.train, rows), self.device)
 
@@ -129,7 +129,13 @@ class _Run:
         kept = checkpoints(self.run)
         note = f"the last checkpoint, {kept[-1].name}, is as it was" if kept else "no checkpoint was saved yet"
         look = f"loss {total}, gradient norm {norm}, learning rate {self.schedule.rate(step - 1):.2g}"
-        return TrainingError("T001", f"the loss stopped being a number at step {step:,}", look=look, note=note, fix=f"a lower rate: training.learning_rate={self.training.learning_rate / 2:g}")
+        return TrainingError(
+            "T001",
+            f"the loss stopped being a number at step {step:,}",
+            look=look,
+            note=note,
+            fix=f"a lower rate: training.learning_rate={self.training.learning_rate / 2:g}",
+        )
 
     @torch.no_grad()
     def valid_loss(self) -> float:
@@ -139,7 +145,7 @@ class _Run:
         count = 0
         coins = torch.Generator()
         for rows in plan(*self.valid.lengths(), tokens_per_batch=self.training.tokens_per_batch, seed=0, epoch=0):
-            loss = self.task.loss(self.model, to(self.task.batch(self.valid, rows), self.device), 0.0, 1.0, coins)
+            loss = self.task.loss(self.model, to(self.task.batch(self.valid, rows.tolist()), self.device), 0.0, 1.0, coins)
             total, count = total + loss.nll.double().cpu(), count + int(loss.count)
         return float(total) / max(count, 1)
 
@@ -177,7 +183,15 @@ class _Run:
 
 
 def train(
-    task: Task, splits: Splits, training: Training, search: Search, run: Path, *, seed: int = 1, about: dict[str, Any] | None = None, stop: Callable[[], bool] = bool
+    task: Task,
+    splits: Splits,
+    training: Training,
+    search: Search,
+    run: Path,
+    *,
+    seed: int = 1,
+    about: dict[str, Any] | None = None,
+    stop: Callable[[], bool] = bool,
 ) -> Iterator[Event]:
     """Train until `training.steps`, until patience is out, or until `stop()`; in a run that was begun, go on from its latest checkpoint.
 

@@ -46,7 +46,16 @@ class Training:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, least in {"steps": 1, "tokens_per_batch": 1, "evaluate_every": 1, "report_every": 1, "forcing_pace": 1e-9, "clip": 0, "average": 0, "patience": 0}.items():
+        for name, least in {
+            "steps": 1,
+            "tokens_per_batch": 1,
+            "evaluate_every": 1,
+            "report_every": 1,
+            "forcing_pace": 1e-9,
+            "clip": 0,
+            "average": 0,
+            "patience": 0,
+        }.items():
             if getattr(self, name) < least:
                 raise UsageError("C012", f"training.{name} = {getattr(self, name)}; it must be at least {least}", fix=f"training.{name}={max(least, 1)}")
         for name in ("label_smoothing", "forcing_floor", "beta1", "beta2"):
@@ -78,7 +87,7 @@ class Training:
 
 
 def pick_device(wanted: str) -> torch.device:
-    """"auto": a GPU if there is one; `ResourceError` R002 if the one asked for is not there."""
+    """ "auto": a GPU if there is one; `ResourceError` R002 if the one asked for is not there."""
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -90,7 +99,7 @@ def pick_device(wanted: str) -> torch.device:
 
 
 def pick_precision(wanted: str, device: torch.device) -> torch.dtype:
-    """"auto": bfloat16 where the matrix units compute in it, else float32."""
+    """ "auto": bfloat16 where the matrix units compute in it, else float32."""
     if wanted != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
     if device.type == "cuda":

@@ -73,8 +73,13 @@ def average_weights(run: Path, count: int) -> dict[str, Tensor]:
 
 
 def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    names = {weight: name for name, weight in model.named_parameters()}
-    return {f"{key}|{names[weight]}": value.contiguous() for weight, entries in optimizer.state.items() for key, value in entries.items() if isinstance(value, Tensor)}
+    names: dict[Tensor, str] = {weight: name for name, weight in model.named_parameters()}
+    return {
+        f"{key}|{names[weight]}": value.contiguous()
+        for weight, entries in optimizer.state.items()
+        for key, value in entries.items()
+        if isinstance(value, Tensor)
+    }
 
 
 def _random_states() -> dict[str, Tensor]:

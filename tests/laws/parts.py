@@ -68,6 +68,26 @@ def sources() -> list[list[int]]:
 
 
 __all__ = [
-    "CELLS", "DECODERS", "ENCODERS", "POSITIONS", "SCORES", "VARIANTS", "B", "Cell", "D", "Position", "S", "Score", "V",
-    "choose", "find", "make_decoder", "make_encoder", "make_encoding", "name_of", "pad", "setup", "sources",
+    "CELLS",
+    "DECODERS",
+    "ENCODERS",
+    "POSITIONS",
+    "SCORES",
+    "VARIANTS",
+    "B",
+    "Cell",
+    "D",
+    "Position",
+    "S",
+    "Score",
+    "V",
+    "choose",
+    "find",
+    "make_decoder",
+    "make_encoder",
+    "make_encoding",
+    "name_of",
+    "pad",
+    "setup",
+    "sources",
 ]

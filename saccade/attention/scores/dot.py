@@ -10,7 +10,11 @@ from . import Score
 def same_size(name: str, query_dim: int, key_dim: int) -> None:
     """`UsageError` C012 unless queries and keys can be multiplied as they are."""
     if query_dim != key_dim:
-        raise UsageError("C012", f"score {name!r} multiplies queries and keys as they are: {query_dim} and {key_dim} features differ", fix="equal sizes, or score = 'general'")
+        raise UsageError(
+            "C012",
+            f"score {name!r} multiplies queries and keys as they are: {query_dim} and {key_dim} features differ",
+            fix="equal sizes, or score = 'general'",
+        )
 
 
 class Dot(Score):

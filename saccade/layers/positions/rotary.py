@@ -16,7 +16,11 @@ class Rotary(Position):
         super().__init__(dim, heads)
         self.base = base
         if dim // heads % 2:
-            raise UsageError("C012", f"rotary positions turn pairs of features, but a head has {dim // heads}", fix=f"dim and heads so that dim / heads is even, now {dim} / {heads}")
+            raise UsageError(
+                "C012",
+                f"rotary positions turn pairs of features, but a head has {dim // heads}",
+                fix=f"dim and heads so that dim / heads is even, now {dim} / {heads}",
+            )
 
     def rotate(self, x: Float[Tensor, "B H T d"], start: int = 0) -> Float[Tensor, "B H T d"]:
         """Pairs (2i, 2i + 1) turned by position / base^(2i / d)."""

@@ -1,0 +1,63 @@
+"""Recipes all parse, build at size tiny, and learn eight examples by heart."""
+
+import tomllib
+
+import pytest
+import torch
+
+from saccade.recipe import from_table, read_recipe, shipped
+from saccade.tasks import Splits
+from saccade.types import to
+
+from .. import toys
+
+RECIPES = sorted(path.stem for path in shipped().glob("*.toml"))
+TINY = {"dim": 32, "layers": 1, "heads": 2, "feed_forward": 64, "embedding": 32, "dropout": 0.0}
+
+
+def small(table):
+    """The same recipe with every size small and no dropout; which parts it has stays as it is."""
+    for side in ("encoder", "decoder"):
+        table[side] = {key: TINY.get(key, value) for key, value in table[side].items()} | {"dropout": 0.0}
+        if isinstance(table[side].get("score"), dict):
+            table[side]["score"] = {**table[side]["score"], "hidden": 32}
+    if table["tokenizer"] != "words":
+        table["tokenizer"] = "characters"
+    table["target_tokenizer"] = table.get("target_tokenizer", "none") if table.get("target_tokenizer") == "none" else "characters"
+    return table
+
+
+def test_there_are_recipes():
+    assert {"sutskever2014", "bahdanau2015", "luong2015", "vaswani2017", "multi30k-transformer", "cmudict-spelling"} <= set(RECIPES)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_survives_being_written_and_read(name):
+    recipe = read_recipe(name)
+    assert from_table(tomllib.loads(recipe.to_toml())).to_toml() == recipe.to_toml()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_begins_by_saying_what_it_is(name):
+    first, second = (shipped() / f"{name}.toml").read_text(encoding="utf-8").split("\n")[:2]
+    assert first.startswith("# ")
+    assert second == "#"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_learns_eight_examples_by_heart(name):
+    table = small(tomllib.loads((shipped() / f"{name}.toml").read_text(encoding="utf-8")))
+    task = from_table(table).task()
+    raw = [pair._replace(source=" ".join(pair.source)) for pair in toys.pairs(8)]
+    task.learn(Splits(raw, [], []))
+    torch.manual_seed(0)
+    model = task.build()
+    batch = task.batch(task.examples(raw), range(8))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(150):
+        loss = task.loss(model, to(batch, "cpu"), 0.0, 1.0, torch.Generator())
+        optimizer.zero_grad()
+        (loss.total / loss.count).backward()
+        optimizer.step()
+    said = [answers[0].text for answers in task.predict(model, [pair.source for pair in raw], from_table(table).search)]
+    assert said == [pair.target for pair in raw]

@@ -1,0 +1,231 @@
+"""Training: the same numbers after an interruption, nothing lost when things go wrong."""
+
+import errno
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from saccade.errors import ModelError, ResourceError, TrainingError, UsageError
+from saccade.run import Run, load
+from saccade.training import checkpoint
+from saccade.training.checkpoint import checkpoints
+from saccade.training.log import Log
+from saccade.training.loop import Evaluation, Saved, Step, Stopped
+from saccade.training.settings import Training, pick_device
+from saccade.training.state import average_weights
+
+from .. import toys
+
+
+def bytes_of(run: Path) -> dict[str, bytes]:
+    """The best model and the last checkpoint, without the clock."""
+    last = checkpoints(run)[-1]
+    state = json.loads((last / "state.json").read_text())
+    state.pop("seconds")
+    return {
+        "best": (run / "model.safetensors").read_bytes(),
+        "last": (last / "model.safetensors").read_bytes(),
+        "optimizer": (last / "optimizer.safetensors").read_bytes(),
+        "state": json.dumps(state).encode(),
+    }
+
+
+def test_events_come_in_order(tmp_path):
+    run = Run.begin(toys.recipe(tmp_path), tmp_path / "run")
+    events = list(run.train())
+    assert [event.step for event in events if isinstance(event, Step)] == [4, 5, 8, 10, 12]
+    assert [event.step for event in events if isinstance(event, Evaluation)] == [5, 10, 12]
+    assert [event.step for event in events if isinstance(event, Saved)] == [5, 10, 12]
+    assert events[-1] == Stopped(12, "finished", events[-1].seconds)
+    assert all(math.isfinite(event.loss) and event.tokens_per_second > 0 for event in events if isinstance(event, Step))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "adadelta"])
+def test_stopping_and_going_on_changes_no_byte(tmp_path, optimizer):
+    recipe = toys.recipe(tmp_path, training={"optimizer": optimizer, "forcing": "linear", "forcing_pace": 20.0})
+    list(Run.begin(recipe, tmp_path / "whole").train())
+    for number, at in enumerate((1, 5, 7, 11)):
+        path = tmp_path / f"pieces{number}"
+        run, calls = Run.begin(recipe, path), iter(range(1000))
+        events = list(run.train(lambda calls=calls, at=at: next(calls) >= at))
+        assert events[-1].reason == "interrupted"
+        torch.manual_seed(99)  # a new process would begin anywhere
+        list(Run.open(path).train())
+        assert bytes_of(path) == bytes_of(tmp_path / "whole"), f"stopped after {at}"
+
+
+def test_dying_between_checkpoints_changes_no_byte(tmp_path):
+    recipe = toys.recipe(tmp_path)
+    list(Run.begin(recipe, tmp_path / "whole").train())
+    for event in Run.begin(recipe, tmp_path / "killed").train():
+        if isinstance(event, Step) and event.step == 8:
+            break  # no goodbye: what was not saved is gone
+    list(Run.open(tmp_path / "killed").train())
+    assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
+
+
+def test_another_seed_gives_another_model(tmp_path):
+    recipe = toys.recipe(tmp_path)
+    for seed in (1, 2):
+        list(Run.begin(replace(recipe, seed=seed), tmp_path / str(seed)).train())
+    assert bytes_of(tmp_path / "1")["last"] != bytes_of(tmp_path / "2")["last"]
+
+
+def test_scheduled_sampling_with_every_coin_gold_is_teacher_forcing_bit_for_bit(tmp_path):
+    list(Run.begin(toys.recipe(tmp_path), tmp_path / "forced").train())
+    sampled = toys.recipe(tmp_path, training={"forcing": "linear", "forcing_floor": 1.0})
+    list(Run.begin(sampled, tmp_path / "sampled").train())
+    assert bytes_of(tmp_path / "forced")["last"] == bytes_of(tmp_path / "sampled")["last"]
+
+
+def test_scheduled_sampling_without_gold_is_something_else(tmp_path):
+    list(Run.begin(toys.recipe(tmp_path), tmp_path / "forced").train())
+    sampled = toys.recipe(tmp_path, training={"forcing": "linear", "forcing_pace": 1e-6})
+    list(Run.begin(sampled, tmp_path / "sampled").train())
+    assert bytes_of(tmp_path / "forced")["last"] != bytes_of(tmp_path / "sampled")["last"]
+
+
+@pytest.mark.parametrize(("forcing", "expected"), [("linear", [1.0, 0.5, 0.1]), ("exponential", [1.0, math.exp(-0.5), 0.1]), ("inverse_sigmoid", [10 / 11, 10 / (10 + math.exp(0.5)), 0.1])])
+def test_the_paces_of_scheduled_sampling(forcing, expected):
+    training = Training(forcing=forcing, forcing_pace=10.0, forcing_floor=0.1)
+    assert [training.gold(step) for step in (0, 5, 1000)] == pytest.approx(expected)
+
+
+class Poisoned:
+    """A run whose loss is no number from some update on."""
+
+    def __init__(self, run: Run, at: int, value: float) -> None:
+        self.calls, self.at, self.value, self.loss = 0, at, value, run.task.loss
+        run.task.loss = self
+
+    def __call__(self, model, batch, smoothing, gold, generator):
+        loss = self.loss(model, batch, smoothing, gold, generator)
+        self.calls += model.training
+        return loss._replace(total=loss.total * self.value) if model.training and self.calls > self.at else loss
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_ends_the_run_and_loses_nothing(tmp_path, value):
+    recipe = toys.recipe(tmp_path)
+    run = Run.begin(recipe, tmp_path / "run")
+    Poisoned(run, 7, value)
+    with pytest.raises(TrainingError) as caught:
+        list(run.train())
+    error = caught.value
+    assert (error.code, error.exit_status) == ("T001", 6)
+    assert error.headline == "the loss stopped being a number at step 8"
+    assert error.parts["note"] == ["the last checkpoint, step-00000005, is as it was"]
+    assert error.parts["fix"] == ["a lower rate: training.learning_rate=0.0005"]
+    assert [path.name for path in checkpoints(run.path)] == ["step-00000005"]
+    assert all(weight.isfinite().all() for weight in load_file(run.path / "step-00000005" / "model.safetensors").values())
+    list(Run.open(run.path).train())
+    list(Run.begin(recipe, tmp_path / "whole").train())
+    assert bytes_of(run.path) == bytes_of(tmp_path / "whole")
+
+
+def test_a_full_disk_while_saving_leaves_the_last_checkpoint_alone(tmp_path, monkeypatch):
+    run = Run.begin(toys.recipe(tmp_path), tmp_path / "run")
+    events, flush = run.train(), checkpoint._flush
+    for event in events:
+        if isinstance(event, Saved):
+            break
+
+    def full(path):
+        if "tmp" in path.parent.name and path.name == "optimizer.safetensors":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        flush(path)
+
+    monkeypatch.setattr(checkpoint, "_flush", full)
+    with pytest.raises(ResourceError) as caught:
+        list(events)
+    assert (caught.value.code, caught.value.exit_status) == ("R001", 5)
+    assert caught.value.parts["note"] == ["the last complete checkpoint is step-00000005; nothing was damaged"]
+    assert caught.value.parts["fix"] == ["make room, then: saccade resume"]
+    assert [path.name for path in run.path.iterdir() if path.name.startswith(".tmp")] == []
+    monkeypatch.undo()
+    list(Run.open(run.path).train())
+    list(Run.begin(toys.recipe(tmp_path), tmp_path / "whole").train())
+    assert bytes_of(run.path) == bytes_of(tmp_path / "whole")
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    run = Run.begin(toys.recipe(tmp_path), tmp_path / "run")
+    list(run.train())
+    file = checkpoints(run.path)[-1] / "optimizer.safetensors"
+    file.write_bytes(file.read_bytes()[:-8])
+    with pytest.raises(ModelError) as caught:
+        list(Run.open(run.path).train())
+    assert caught.value.code == "M010"
+    assert "optimizer.safetensors has" in caught.value.parts["look"][0]
+
+
+def test_changed_data_are_noticed(tmp_path):
+    run = Run.begin(toys.recipe(tmp_path), tmp_path / "run")
+    toys.write(tmp_path / "toy.tsv", count=61)
+    with pytest.raises(ModelError) as caught:
+        Run.open(run.path)
+    assert (caught.value.code, caught.value.headline) == ("M016", "cannot resume exactly: 1 data file changed since the run began")
+
+
+def test_patience_stops_early(tmp_path):
+    recipe = toys.recipe(tmp_path, training={"patience": 2, "learning_rate": 1e-9, "steps": 100})
+    events = list(Run.begin(recipe, tmp_path / "run").train())
+    assert (events[-1].reason, events[-1].step) == ("no improvement", 15)
+
+
+def test_the_average_of_checkpoints_is_their_mean(tmp_path):
+    recipe = toys.recipe(tmp_path, training={"average": 2})
+    run = Run.begin(recipe, tmp_path / "run")
+    evaluations = [event for event in run.train() if isinstance(event, Evaluation)]
+    assert math.isnan(evaluations[-1].train_loss)
+    one, two = (load_file(path / "model.safetensors") for path in checkpoints(run.path)[-2:])
+    for name, weight in average_weights(run.path, 2).items():
+        torch.testing.assert_close(weight, (one[name] + two[name]) / 2)
+
+
+def test_the_best_model_is_the_one_that_is_kept(tmp_path):
+    recipe = toys.recipe(tmp_path, training={"steps": 60, "learning_rate": 0.01})
+    run = Run.begin(recipe, tmp_path / "run")
+    evaluations = [event for event in run.train() if isinstance(event, Evaluation)]
+    best = [event for event in evaluations if event.best][-1]
+    assert load(run.path).about["step"] == best.step
+    assert best.scores[0].value == max(event.scores[0].value for event in evaluations)
+
+
+def test_the_log_is_one_json_line_for_each_event(tmp_path):
+    recipe = toys.recipe(tmp_path, training={"average": 2})
+    run = Run.begin(recipe, tmp_path / "run")
+    log, events = Log(run.path), []
+    for event in run.train():
+        log.write(event)
+        events.append(event)
+    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["event"] for line in lines] == [type(event).__name__.lower() for event in events]
+    assert lines[-2]["train_loss"] is None
+    assert lines[-2]["scores"][0]["signature"]
+
+
+def test_gradients_do_not_depend_on_how_a_batch_is_split(tmp_path):
+    run = Run.begin(toys.recipe(tmp_path, encoder={"dropout": 0.0}, decoder={"dropout": 0.0}), tmp_path / "run")
+    torch.manual_seed(0)
+    model, examples, coins = run.task.build(), run.task.examples(run.splits.train), torch.Generator()
+    whole = run.task.loss(model, run.task.batch(examples, range(10)), 0.1, 1.0, coins)
+    parts = [run.task.loss(model, run.task.batch(examples, rows), 0.1, 1.0, coins) for rows in (range(3), range(3, 10))]
+    torch.testing.assert_close(sum(part.total for part in parts), whole.total)
+    assert sum(int(part.count) for part in parts) == int(whole.count)
+
+
+@pytest.mark.parametrize(("name", "value", "least"), [("steps", 0, 1), ("tokens_per_batch", 0, 1), ("evaluate_every", 0, 1), ("clip", -1.0, 0)])
+def test_impossible_settings_are_refused(name, value, least):
+    with pytest.raises(UsageError, match=f"training.{name} = {value}; it must be at least {least}"):
+        Training(**{name: value})
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(ResourceError, match="there is no device 'toaster' here"):
+        pick_device("toaster")
