@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import __version__
-from .errors import SaccadeError, UsageError, suggestion
+from .errors import DataError, SaccadeError, UsageError, suggestion
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,7 +46,7 @@ FAMILIES = {
 
 Words = Annotated[list[str], typer.Argument(help="Two parallel files, or one TSV; a recipe (.toml); settings like training.steps=2000.", show_default=False)]
 RunPath = Annotated[Path, typer.Argument(help="A run directory, or a model.safetensors.", show_default=False)]
-Beam = Annotated[int | None, typer.Option(help="How many hypotheses to follow; 1 is greedy.")]
+Beam = Annotated[int | None, typer.Option(min=1, help="How many hypotheses to follow; 1 is greedy.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Results as JSON.")]
 
 
@@ -104,9 +104,9 @@ def _recipe(words: list[str], task: str, columns: str | None, keep_first: int | 
     from .recipe import locate, read_recipe, shipped
 
     known = {path.stem for path in shipped().glob("*.toml")}
-    overrides = [word for word in words if "=" in word and not Path(word).exists()]
+    overrides = [word for word in words if "=" in word and not _exists(word)]
     rest = [word for word in words if word not in overrides]
-    recipes = [word for word in rest if word.endswith(".toml") or (word in known and not Path(word).exists())]
+    recipes = [word for word in rest if word.endswith(".toml") or (word in known and not _exists(word))]
     files = [word for word in rest if word not in recipes]
     if len(recipes) > 1:
         raise UsageError("C018", f"one recipe at a time, found {len(recipes)}: {', '.join(recipes)}", fix=f"saccade train {recipes[0]}")
@@ -133,6 +133,14 @@ def _recipe(words: list[str], task: str, columns: str | None, keep_first: int | 
     return recipe
 
 
+def _exists(word: str) -> bool:
+    """Is it the name of a file?  A text may be longer than any name can be."""
+    try:
+        return Path(word).exists()
+    except (OSError, ValueError):
+        return False
+
+
 def _describe(console: "Console", begun: "Run") -> None:
     """What will be trained on what."""
     from .text.corpus import check_pairs
@@ -151,13 +159,15 @@ def _finish(console: "Console", begun: "Run") -> None:
     """Train to the end, or to Ctrl-C; then test."""
     from .display import Display, clock, spoken
     from .run import load
+    from .training.checkpoint import space_for
     from .training.log import Log
     from .training.loop import Stopped
 
     log, last = Log(begun.path), None
     with _signals() as caught, Display(console, begun.recipe.training.steps) as display:
         for event in begun.train(lambda: bool(caught)):
-            log.write(event)
+            with space_for(begun.path, 0, "the log"):
+                log.write(event)
             display.show(event)
             last = event
     if not isinstance(last, Stopped) or last.reason == "interrupted":
@@ -167,7 +177,8 @@ def _finish(console: "Console", begun: "Run") -> None:
     if begun.splits.test:
         scores = load(begun.path, device=begun.recipe.training.device).test(begun.splits.test)
         console.print(f"test  {spoken(scores)}", markup=False, soft_wrap=True)
-        (begun.path / "test.json").write_text(json.dumps([score._asdict() for score in scores], indent=1) + "\n")
+        with space_for(begun.path, 0, "the test scores"):
+            (begun.path / "test.json").write_text(json.dumps([score._asdict() for score in scores], indent=1) + "\n")
     console.print(f"  next   saccade predict {begun.path} < input.txt > output.txt", markup=False)
     console.print(f"         saccade predict {begun.path} --attention look.html 'a sentence'", markup=False)
 
@@ -251,27 +262,34 @@ def predict(
 
 
 def _chunks(texts: list[str] | None, size: int = 1024) -> Iterator[list[str]]:
-    """Texts in groups; from a terminal one at a time."""
+    """Texts in groups; from a terminal one at a time.  `DataError` D003, after what came before, where one is not UTF-8."""
     from .text.corpus import read_lines
 
     if texts:
-        yield [line for text in texts for line in (read_lines(text) if Path(text).is_file() else [text])]
+        yield [line for text in texts for line in (read_lines(text) if _exists(text) else [_utf8(os.fsencode(text), "an argument")])]
         return
     lines: list[str] = []
-    for line in iter(sys.stdin.buffer.readline, b""):
+    for number, line in enumerate(iter(sys.stdin.buffer.readline, b""), 1):
+        line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
         try:
-            lines.append(line.rstrip(b"\n").removesuffix(b"\r").decode("utf-8"))
-        except UnicodeDecodeError as error:
-            from .errors import DataError
-
-            raise DataError(
-                "D003", f"stdin: byte 0x{line[error.start]:02X} is not UTF-8", look=repr(line[:60]), fix="iconv -f WINDOWS-1252 -t UTF-8"
-            ) from error
+            lines.append(_utf8(line.removesuffix(b"\n").removesuffix(b"\r"), f"stdin line {number:,}"))
+        except DataError:
+            yield lines
+            raise
         if len(lines) == size or sys.stdin.isatty():
             yield lines
             lines = []
     if lines:
         yield lines
+
+
+def _utf8(text: bytes, where: str) -> str:
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        column = len(text[: error.start].decode("utf-8")) + 1
+        fix = "iconv -f WINDOWS-1252 -t UTF-8, if that is what it is"
+        raise DataError("D003", f"{where}, column {column}: byte 0x{text[error.start]:02X} is not UTF-8", look=repr(text[:60]), fix=fix) from error
 
 
 def _search(model: "Model", beam: int | None) -> "Search":

@@ -23,7 +23,7 @@ RECIPE: dict[str, Any] = {
     "encoder": {"name": "recurrent", "cell": "gru", "dim": 96, "embedding": 64, "dropout": 0.1},
     "decoder": {"name": "recurrent", "cell": "gru", "dim": 128, "attend": "before", "dropout": 0.1},
     "training": {
-        "steps": 700,
+        "steps": 500,
         "tokens_per_batch": 4096,
         "learning_rate": 4e-3,
         "schedule": {"name": "one_cycle", "warmup_share": 0.2},
@@ -47,8 +47,6 @@ def run_demo(folder: Path, console: Console) -> None:
     )
     table = {**RECIPE, "data": {"folder": str(folder / "data"), "train": files["train"].name, "valid": files["valid"].name, "test": files["test"].name}}
     run = Run.begin(from_table(table), next_run(folder, "dates"))
-    weights = sum(weight.numel() for weight in run.task.build().parameters())
-    console.print(f"Training a model of {weights / 1e6:.1f} M weights. Ctrl-C stops.", markup=False)
     seconds = _train(run, console)
     model = load(run.path)
     console.print(f"ok  trained in {clock(seconds)}", markup=False)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from .metrics import Score
-from .training.loop import Evaluation, Event, Saved, Step, Stopped
+from .training.loop import Evaluation, Event, Started, Step, Stopped
 
 EVERY = 30.0
 """Seconds between two plain lines."""
@@ -56,8 +56,13 @@ class Display:
             self.row(event)
         elif isinstance(event, Stopped) and event.reason == "no improvement":
             self.console.print(f"  no improvement for a while: stopped at step {event.step:,}", highlight=False)
-        elif isinstance(event, Saved):
-            self.saved = event.step
+        elif isinstance(event, Started):
+            self.start(event)
+
+    def start(self, event: Started) -> None:
+        """What will be trained, and how much of each batch is padding."""
+        model = f"Model      {event.weights / 1e6:.1f} M weights, {event.precision} on {event.device}"
+        self.console.print(f"{model}\nBatches    {event.batches:,} an epoch, {100 * event.padding:.1f} % padding", highlight=False, soft_wrap=True)
 
     def step(self, event: Step) -> None:
         """How fast, how long to go."""

@@ -56,6 +56,12 @@ class UsageError(SaccadeError):
     exit_status = 2
     setting: str | None = None  # "training.steps": lets the recipe reader name the line
 
+    def reworded(self, headline: str, setting: str | None = None) -> "UsageError":
+        """The same message under another headline, about the same setting unless another one is named."""
+        error = UsageError(self.code, headline, at=self.at, **self.parts)
+        error.setting = setting or self.setting
+        return error
+
 
 class DataError(SaccadeError):
     """A file of the user's is not what it should be."""

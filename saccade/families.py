@@ -20,6 +20,22 @@ Make = Callable[..., T]
 """Something that builds a `T` once it knows its sizes: a class, or a `partial` of one."""
 
 
+class _Part(partial):
+    """A member that knows where in the recipe it stands: what it refuses to build is said by that name."""
+
+    where: str
+
+    def __call__(self, *sizes: Any, **chosen: Any) -> Any:
+        try:
+            return super().__call__(*sizes, **chosen)
+        except UsageError as error:
+            if error.setting:
+                raise
+            knob = error.headline.split(" ", 1)[0]
+            setting = f"{self.where}.{knob}" if knob in knobs(self.func) else self.where
+            raise error.reworded(f"{self.where}: {error.headline}", setting) from error
+
+
 def members(family: str) -> list[str]:
     """The names in the package `family`, without importing any of them."""
     return sorted(m.name for m in pkgutil.iter_modules(importlib.import_module(family).__path__) if not m.name.startswith("_"))
@@ -82,7 +98,9 @@ def read(hint: Any, value: Any, where: str) -> Any:
 def choose(contract: type[T], name: str, where: str = "", **chosen: Any) -> partial[T]:
     """The member called `name` with some of its knobs turned; every knob is checked here, before anything is built."""
     member = find(contract, name, where)
-    return partial(member, **settings(member, chosen, where or name))
+    part = _Part(member, **settings(member, chosen, where or name))
+    part.where = where or name
+    return part
 
 
 def settings(owner: Callable, chosen: dict[str, Any], where: str) -> dict[str, Any]:

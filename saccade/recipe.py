@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
+import torch
 
 from .errors import UsageError, suggestion
 from .families import contract_of, find, knobs, name_of, settings, write_settings
@@ -34,6 +35,8 @@ SIZES: dict[str, dict[str, int]] = {
     "base": {"dim": 512, "layers": 6, "heads": 8},
 }
 OWN = ("task", "seed", "size", "data", "training", "search")
+COUNTED = ("dim", "layers", "heads", "feed_forward", "embedding", "hidden")
+"""Knobs of any part that must be at least 1."""
 
 
 @dataclass(frozen=True)
@@ -57,28 +60,59 @@ class Recipe:
 
 
 def read_recipe(path: Path | str | None = None, *, overrides: Sequence[str] = (), defaults: dict[str, Any] | None = None) -> Recipe:
-    """A recipe from a TOML file (or from nothing but defaults), with overrides like `training.steps=100` on top.
+    """A recipe from a TOML file (or from nothing but defaults), with overrides like `training.steps=100` on top, checked.
 
     Raises `UsageError` with the file, the line and what was meant: C003 no such file, C010 unknown part, C011 unknown setting,
-    C012 impossible value, C013 wrong type, C016 not TOML.
+    C012 impossible value or parts that do not fit, C013 wrong type, C016 not TOML.
     """
     text, table = "", dict(defaults or {})
     if path is not None:
-        source = locate(Path(path))
-        text = source.read_text(encoding="utf-8")
-        try:
-            table = merge(table, tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
-            raise UsageError("C016", f"{path} is not TOML: {error}", fix="see the recipes that come with saccade: saccade list recipes") from error
+        text, found = _parse(Path(path))
+        table = merge(table, found)
     for override in overrides:
         table = merge(table, parse_override(override))
     try:
-        return from_table(table)
+        recipe = from_table(table)
+        check(recipe)
     except UsageError as error:
-        line = line_of(text, error.setting) if error.setting else None
-        if line is not None and path is not None:
-            raise UsageError(error.code, f"{path} line {line}: {error.headline}", **error.parts) from error
-        raise
+        said = re.match(r"(?:([a-z_.]+): )?(?:([a-z_.]+) = )?", error.headline)
+        setting = error.setting or ".".join(filter(None, said.groups() if said else ()))
+        turned = {override.partition("=")[0].strip() for override in overrides}
+        # What the command line said is not to be looked for in the file.
+        line = None if any(f"{setting}.".startswith(f"{key}.") for key in turned) else line_of(text, setting)
+        if line is None:
+            raise
+        raise error.reworded(f"{path} line {line}: {error.headline}", setting) from error
+    return recipe
+
+
+def _parse(path: Path) -> tuple[str, dict[str, Any]]:
+    """A recipe's text, and what it says; `UsageError` C003 or C016."""
+    try:
+        text = locate(path).read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        why = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error
+        raise UsageError("C016", f"{path} is not TOML: {why}", fix="see the recipes that come with saccade: saccade list recipes") from error
+
+
+def check(recipe: Recipe) -> None:
+    """Build all of it without a number in it (torch's meta device): `UsageError` C012 if a part is impossible or two do not fit."""
+    _check_sizes(write_settings(recipe.task), "")
+    recipe.training.schedule(recipe.training.learning_rate, recipe.training.steps)
+    with torch.device("meta"):
+        recipe.task().build()
+
+
+def _check_sizes(table: dict[str, Any], where: str) -> None:
+    for knob, value in table.items():
+        setting = f"{where}.{knob}".lstrip(".")
+        if isinstance(value, dict):
+            _check_sizes(value, setting)
+        elif knob in COUNTED and isinstance(value, int) and value < 1:
+            raise UsageError("C012", f"{setting} = {value}; it must be at least 1", fix=f"{setting}=1")
+        elif knob.endswith("dropout") and not 0 <= value < 1:
+            raise UsageError("C012", f"{setting} = {value}; it must be at least 0 and below 1", fix=f"{setting}=0.1")
 
 
 def from_table(table: dict[str, Any]) -> Recipe:
@@ -100,7 +134,7 @@ def from_table(table: dict[str, Any]) -> Recipe:
     except UsageError as error:
         if error.code == "C011" and "." not in str(error.setting):
             error.parts["fix"] = [suggestion(str(error.setting), [*knobs(member), *OWN])]
-            raise UsageError(error.code, error.headline, **error.parts) from error
+            raise error.reworded(error.headline) from error
         raise
     parts = {name: kind(**settings(kind, own.get(name, {}), name)) for name, kind in (("data", Data), ("training", Training), ("search", Search))}
     return Recipe(task, parts["data"], parts["training"], parts["search"], seed)
@@ -110,16 +144,18 @@ def sized(member: type, chosen: dict[str, Any], size: Any) -> dict[str, Any]:
     """Fill in what `size` says about every part that has those knobs; anything explicit wins."""
     if size is None:
         return chosen
-    if size not in SIZES:
-        raise UsageError("C012", f"size = {size!r}", fix=f"size is one of {', '.join(SIZES)}")
+    if not isinstance(size, str) or size not in SIZES:
+        raise UsageError("C012", f"size = {size!r}; it must be {' or '.join(SIZES)}", fix=suggestion(str(size), SIZES))
     chosen = dict(chosen)
     for key, (hint, default) in knobs(member).items():
         contract = contract_of(hint)
         if contract is None or key not in ("encoder", "decoder"):
             continue
         given = chosen.get(key, {})
-        part = {"name": given} if isinstance(given, str) else dict(given)
-        part.setdefault("name", name_of(default))
+        part = {"name": given} if isinstance(given, str) else given
+        if not isinstance(part, dict) or not isinstance(part.get("name", ""), str):
+            continue  # the reader of settings says what is wrong with it
+        part = {"name": name_of(default), **part}
         known = knobs(find(contract, part["name"], key))
         chosen[key] = {**{knob: value for knob, value in SIZES[size].items() if knob in known}, **part}
     return chosen

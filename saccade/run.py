@@ -9,18 +9,21 @@ model.predict(["Guten Morgen."])
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from .errors import DataError, ModelError, ResourceError
+from .errors import DataError, ModelError, ResourceError, UsageError
 from .metrics import Score
-from .recipe import Recipe, from_table, read_recipe
+from .recipe import Recipe, check, from_table, read_recipe
 from .search import Search
 from .tasks import Data, Splits
 from .tasks.translate import Prediction, Translate
@@ -76,12 +79,30 @@ def load(path: Path | str, *, device: str = "auto") -> Model:
     given = Path(path)
     file = given / "model.safetensors" if given.is_dir() else given
     tensors, about = load_model(file)
-    recipe = from_table(about["recipe"])
+    recipe = _recipe_of(file, about)
     task = recipe.task()
-    task.restore({name: tensor for name, tensor in tensors.items() if name.startswith("tokenizer.")})
+    try:
+        task.restore({name: tensor for name, tensor in tensors.items() if name.startswith("tokenizer.")})
+    except KeyError as error:
+        raise ModelError("M011", f"{file} has no {error.args[0]}", fix="copy the model again from where it came from") from error
+    with torch.device("meta"):  # a file that promises more than it holds is refused before there is memory for it
+        load_weights(task.build(), tensors, file)
     network = task.build()
     load_weights(network, tensors, file)
     return Model(recipe, task, network.to(pick_device(device)).eval(), about)
+
+
+def _recipe_of(file: Path, about: dict[str, Any]) -> Recipe:
+    """The recipe in a model's header; `ModelError` M013 if this saccade cannot follow it."""
+    try:
+        if not isinstance(about.get("recipe"), dict):
+            raise UsageError("C013", "it has no recipe")
+        recipe = from_table(about["recipe"])
+        check(recipe)
+    except UsageError as error:
+        fix = "pip install -U saccade, or copy the model again from where it came from"
+        raise ModelError("M013", f"{file} cannot be built: {error.headline}", look=error.parts["fix"], fix=fix) from error
+    return recipe
 
 
 class Run:
@@ -96,6 +117,8 @@ class Run:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             fix = [f"saccade resume {path}", "or another directory: --run DIR"] if (path / RECIPE).exists() else "another directory: --run DIR"
             raise ResourceError("R006", f"{path} exists already; a run never writes over another", fix=fix)
+        check(recipe)
+        pick_device(recipe.training.device)
         recipe = replace(recipe, data=absolute(recipe.data))
         task = recipe.task()
         splits = task.read(recipe.data)
@@ -107,11 +130,7 @@ class Run:
                     fix=f"more data, or data.{name}",
                 )
         task.learn(splits)
-        with space_for(path, 0):
-            path.mkdir(parents=True, exist_ok=True)
-            (path / RECIPE).write_text(recipe.to_toml(), encoding="utf-8")
-            save_file(task.state(), path / TOKENIZERS)
-            (path / FILES).write_text(json.dumps(fingerprints(recipe.data), indent=1))
+        _write(path, recipe, task)
         return cls(path, recipe, task, splits)
 
     @classmethod
@@ -120,7 +139,11 @@ class Run:
         if not (path / RECIPE).is_file():
             raise ModelError("M001", f"there is no run at {path}", fix="a directory that saccade train made: it has a recipe.toml")
         recipe = read_recipe(path / RECIPE, overrides=overrides)
-        before, now = json.loads((path / FILES).read_text()), fingerprints(recipe.data)
+        try:
+            before, tokenizers = json.loads((path / FILES).read_text()), load_file(path / TOKENIZERS)
+        except (OSError, ValueError, SafetensorError) as error:
+            raise ModelError("M010", f"the run {path} is damaged: {error}", fix=f"begin again: saccade train {path / RECIPE}") from error
+        now = fingerprints(recipe.data)
         changed = [name for name in before if now.get(name) != before[name]]
         if changed:
             raise ModelError(
@@ -130,7 +153,7 @@ class Run:
                 fix="restore them, or start a new run: saccade train",
             )
         task = recipe.task()
-        task.restore(load_file(path / TOKENIZERS))
+        task.restore(tokenizers)
         return cls(path, recipe, task, task.read(recipe.data))
 
     def train(self, stop: Callable[[], bool] = bool) -> Iterator[Event]:
@@ -143,6 +166,24 @@ class Run:
         """Of the latest checkpoint; 0 if there is none."""
         found = checkpoints(self.path)
         return int(found[-1].name[5:]) if found else 0
+
+
+def _write(path: Path, recipe: Recipe, task: Translate) -> None:
+    """Make the run directory, the recipe last: without one it is none, and what was written is removed again."""
+    unfinished = path / f".{RECIPE}"
+    with space_for(path, 0, "a run"):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            save_file(task.state(), path / TOKENIZERS)
+            (path / FILES).write_text(json.dumps(fingerprints(recipe.data), indent=1))
+            unfinished.write_text(recipe.to_toml(), encoding="utf-8")
+            os.replace(unfinished, path / RECIPE)
+        finally:
+            if path.is_dir() and not (path / RECIPE).exists():
+                for name in (unfinished.name, FILES, TOKENIZERS):
+                    (path / name).unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.rmdir()
 
 
 def plain(recipe: Recipe) -> dict[str, Any]:

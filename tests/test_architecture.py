@@ -102,3 +102,9 @@ def test_files_and_functions_stay_short():
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno - node.lineno <= 60, f"{path.name}: {node.name}"
+
+
+def test_every_code_has_its_line_in_the_docs_and_no_line_is_left_over():
+    used = {code for path in MODULES for code in re.findall(r"[\"\[]([CDMRT]\d{3})[\"\]]", path.read_text(encoding="utf-8"))}
+    told = set(re.findall(r"^\| ([CDMRT]\d{3}) \|", (PACKAGE.parent / "docs/errors.md").read_text(encoding="utf-8"), re.M))
+    assert used == told

@@ -70,7 +70,7 @@ class Translate(Task):
         train = read(data.paths("train"))
         valid, test = (read(data.paths(split)) if getattr(data, split) else [] for split in ("valid", "test"))
         if not data.valid or not data.test:
-            train, aside_valid, aside_test = split_by_source(train, valid=0 if data.valid else data.valid_share, test=0 if data.test else data.test_share)
+            train, aside_valid, aside_test = split_by_source(train, valid=0.0 if data.valid else data.valid_share, test=0.0 if data.test else data.test_share)
             valid, test = valid or aside_valid, test or aside_test
         return Splits(train, valid, test)
 

@@ -1,6 +1,6 @@
 """Training: an iterator of events."""
 
-from .loop import Evaluation, Saved, Step, Stopped, train
+from .loop import Evaluation, Saved, Started, Step, Stopped, train
 from .settings import Training
 
-__all__ = ["Evaluation", "Saved", "Step", "Stopped", "Training", "train"]
+__all__ = ["Evaluation", "Saved", "Started", "Step", "Stopped", "Training", "train"]

@@ -72,9 +72,9 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {}).get("saccade", "null"))
-        if not isinstance(about, dict):
+        if not isinstance(about, dict) or type(about.get("format")) is not int:
             raise ModelError("M005", f"{path} is a safetensors file, but not a saccade model", fix="a file written by saccade train")
-        if about.get("format", 0) > FORMAT:
+        if about["format"] > FORMAT:
             raise ModelError(
                 "M012",
                 f"{path} was written by saccade {about.get('version')} (format {about['format']}); this is saccade {__version__} (reads format {FORMAT})",
@@ -92,6 +92,9 @@ def sniff(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(512)
     size = path.stat().st_size
+    length = int.from_bytes(head[:8], "little") if size >= 8 else size + 1
+    if length + 8 <= size and head[8:9] == b"{":
+        return  # a length may look like any other format's first bytes: 640 is 80 02, as in a pickle
     text = head.lstrip().lower()
     if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
         raise ModelError(
@@ -110,14 +113,8 @@ def sniff(path: Path) -> None:
     if text.startswith((b"<!doctype", b"<html")):
         start = head.lstrip()[:15].decode("ascii", "replace")
         raise ModelError("M004", f'{path} is a web page (it starts with "{start}")', fix="the download link probably needs a log-in; download it again")
-    length = int.from_bytes(head[:8], "little") if size >= 8 else size + 1
-    if length + 8 > size:
-        found = (
-            f"it has {size:,} bytes, its header alone should have {length:,}"
-            if head[8:9] == b"{"
-            else f"it has {size:,} bytes and does not begin like a safetensors file"
-        )
-        raise ModelError("M010", f"{path} is damaged or not a model", look=found, fix="copy it again; compare the sizes")
+    found = f"its header alone should have {length:,}" if head[8:9] == b"{" else "it does not begin like a safetensors file"
+    raise ModelError("M010", f"{path} is damaged or not a model", look=f"it has {size:,} bytes; {found}", fix="copy it again; compare the sizes")
 
 
 def save_checkpoint(run: Path, step: int, files: dict[str, Callable[[Path], None]]) -> Path:
@@ -126,7 +123,7 @@ def save_checkpoint(run: Path, step: int, files: dict[str, Callable[[Path], None
     if final.exists():
         return final
     hidden = run / f".tmp-{step}-{os.getpid()}"
-    with space_for(run, 0):
+    with space_for(run, _size_of_latest(run)):
         try:
             hidden.mkdir(parents=True)
             for name, write in files.items():
@@ -159,8 +156,12 @@ def prune(run: Path, keep: int) -> None:
 
 def verify(checkpoint: Path) -> None:
     """`ModelError` M010 unless every file has the size and the hash that the manifest says."""
-    manifest = json.loads((checkpoint / "MANIFEST.json").read_text())
-    for name, wanted in manifest["files"].items():
+    fix = f"remove {checkpoint.name} to go on from the checkpoint before it"
+    try:
+        listing = json.loads((checkpoint / "MANIFEST.json").read_text())["files"]
+    except (ValueError, KeyError) as error:
+        raise ModelError("M010", f"{checkpoint} is damaged", look=f"its MANIFEST.json cannot be read: {error}", fix=fix) from error
+    for name, wanted in listing.items():
         path = checkpoint / name
         found = path.stat().st_size if path.exists() else 0
         if found != wanted["bytes"] or _hash(path) != wanted["sha256"]:
@@ -169,25 +170,33 @@ def verify(checkpoint: Path) -> None:
                 if found != wanted["bytes"]
                 else f"the content of {name} is not what was written"
             )
-            raise ModelError("M010", f"{checkpoint} is damaged", look=look, fix=f"remove {checkpoint.name} to go on from the checkpoint before it")
+            raise ModelError("M010", f"{checkpoint} is damaged", look=look, fix=fix)
 
 
 @contextmanager
-def space_for(folder: Path, size: int) -> Iterator[None]:
-    """Turn a full disk into `ResourceError` R001, with both numbers."""
+def space_for(folder: Path, size: int, what: str = "a checkpoint") -> Iterator[None]:
+    """Turn a full disk into `ResourceError` R001, with both numbers as far as `size` (bytes) is known; R004 if it cannot be written at all."""
     try:
         yield
     except (OSError, SafetensorError) as error:
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error) or "quota exceeded" in str(error)
         if not full:
             raise ResourceError("R004", f"cannot write to {folder}: {error}", fix="another run directory: --run DIR") from error
-        free = shutil.disk_usage(folder if folder.exists() else folder.parent).free
-        needed = f"needed {max(size, 0) / 1e6:.0f} MB" if size else "no room"
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        needed = f"needed {_spoken(size)} for {what}" if size else f"no room for {what}"
         kept = checkpoints(folder)
         note = f"the last complete checkpoint is {kept[-1].name}; nothing was damaged" if kept else "no checkpoint was complete yet"
-        raise ResourceError(
-            "R001", f"the disk is full: {needed} for a checkpoint, {free / 1e6:.0f} MB free in {folder}", note=note, fix="make room, then: saccade resume"
-        ) from error
+        fix = "make room, or another place: --run DIR" if what == "a run" else "make room, then: saccade resume"
+        raise ResourceError("R001", f"the disk is full: {needed}, {_spoken(shutil.disk_usage(there).free)} free in {folder}", note=note, fix=fix) from error
+
+
+def _spoken(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB" if size >= 1e7 else f"{size / 1e3:,.0f} kB"
+
+
+def _size_of_latest(run: Path) -> int:
+    """Bytes of the latest checkpoint: what the next one will need; 0 if there is none."""
+    return sum(path.stat().st_size for found in checkpoints(run)[-1:] for path in found.iterdir())
 
 
 def _size(tensors: dict[str, Tensor]) -> int:

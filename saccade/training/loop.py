@@ -1,7 +1,7 @@
 """The training loop: an iterator of events, no callbacks.
 
 for event in train(task, splits, training, search, run, seed=1):
-    print(event)                                        # Step | Evaluation | Saved | Stopped
+    print(event)                                        # Started | Step | Evaluation | Saved | Stopped
 """
 
 import math
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..batches.lengths import plan
+from ..batches.lengths import plan, waste
 from ..errors import TrainingError
 from ..metrics import Score
 from ..metrics.perplexity import Perplexity
@@ -24,6 +24,20 @@ from ..types import Batch, to
 from .checkpoint import checkpoints, load_weights, save_model, weights_of
 from .settings import Training, pick_device, pick_precision
 from .state import Progress, average_weights, restore_state, save_state
+
+
+@dataclass(frozen=True)
+class Started:
+    """What is about to happen."""
+
+    step: int
+    weights: int
+    device: str
+    precision: str
+    batches: int
+    """In one epoch."""
+    padding: float
+    """The share of all cells, source and target, that is padding."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,7 @@ class Stopped:
     seconds: float
 
 
-Event = Step | Evaluation | Saved | Stopped
+Event = Started | Step | Evaluation | Saved | Stopped
 
 
 class _Run:
@@ -94,6 +108,10 @@ class _Run:
 
     def plan(self) -> list[Any]:
         return plan(*self.train.lengths(), tokens_per_batch=self.training.tokens_per_batch, seed=self.seed, epoch=self.progress.epoch)
+
+    def started(self) -> Started:
+        weights = sum(weight.numel() for weight in self.model.parameters())
+        return Started(self.progress.step, weights, str(self.device), str(self.precision)[6:], len(self.batches), waste(self.batches, *self.train.lengths()).total)
 
     def next_batch(self) -> Batch:
         progress = self.progress
@@ -200,6 +218,7 @@ def train(
     """
     state = _Run(task, splits, training, search, run, seed, about or {})
     progress = state.progress
+    yield state.started()
     reason = "finished"
     while progress.step < training.steps:
         if training.patience and progress.without_gain >= training.patience:

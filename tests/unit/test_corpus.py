@@ -297,7 +297,9 @@ def test_d014_wrong_columns() -> None:
 
 def test_usage_of_pairs() -> None:
     assert rendered(read_pairs, []) == (
-        "error[C004] no file was given; 1 (tab-separated) or 2 (source and target) are expected\n  fix   saccade train pairs.tsv\n  fix   saccade train train.en train.fr"
+        "error[C004] no file was given; 1 (tab-separated) or 2 (source and target) are expected\n"
+        "  fix   saccade train pairs.tsv\n"
+        "  fix   saccade train train.en train.fr"
     )
     assert refusal(read_pairs, ["a", "b", "c"]).headline == "3 files were given; 1 (tab-separated) or 2 (source and target) are expected"
     both = refusal(read_pairs, ["a", "b"], columns=(1, 2))

@@ -7,8 +7,8 @@ learned and encoded with one space before them, so that a word at the beginning 
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, chain
 from typing import Literal
 
 import sentencepiece
@@ -23,6 +23,7 @@ _BASE = UNK + 1 + 256  # specials and bytes come before anything learned
 SMALLEST = 300
 # sentencepiece skips sentences that hold what it uses as marks itself, and stops at NUL.
 _BREAKS = re.compile("[\u2581\u2585\x00\t\r\n]+")
+_COVERAGE = 0.9995  # of the text by characters that are pieces
 _LONGEST = 1000  # characters of a sentence to learn from: the learners do not take words of any length
 
 
@@ -36,15 +37,15 @@ class SentencePieceModel:
 
     def learn(self, lines: Iterable[str]) -> None:
         """Learn at most the size asked for, less if the lines are too few."""
-        sentences = list(_sentences(lines)) or [" "]
+        sentences = self._sentences([" " + whole(line) for line in lines])
         model = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(sentences),
+            sentence_iterator=iter(sentences or [" "]),
             model_writer=model,
             model_type=self.kind,
             vocab_size=self._wanted,
             hard_vocab_limit=False,
-            character_coverage=self._coverage(sentences),
+            character_coverage=1.0,
             required_chars=_SPACE,
             byte_fallback=True,
             normalization_rule_name="identity",
@@ -117,18 +118,14 @@ class SentencePieceModel:
         self._surface = [piece.replace(_SPACE, " ").encode() if byte is None else bytes((byte,)) for piece, byte in zip(self._pieces, self._byte)]
         self._surface[: UNK + 1] = [b"", b"", b"", "\u2047".encode()]
 
-    def _coverage(self, sentences: list[str]) -> float:
-        """The share of the text whose characters become pieces: the rarest go by their bytes, and half the room is for longer pieces."""
-        counts = Counter(chain.from_iterable(sentences)).most_common()
-        room = (self._wanted - _BASE) // 2
-        if len(counts) <= room:
-            return 0.9995
-        kept = sum(count for _, count in counts[:room])
-        return min(0.9995, (kept - 0.5) / sum(count for _, count in counts))
-
-
-def _sentences(lines: Iterable[str]) -> Iterator[str]:
-    for line in lines:
-        for sentence in _BREAKS.split(" " + whole(line)):
-            for start in range(0, len(sentence), _LONGEST):
-                yield sentence[start : start + _LONGEST]
+    def _sentences(self, lines: list[str]) -> list[str]:
+        """The lines cut into sentences that sentencepiece learns from, without the characters that are too rare to be pieces."""
+        counts = Counter(chain.from_iterable(lines))
+        ranked = sorted(counts, key=lambda character: (-counts[character], character))
+        before = accumulate((counts[character] for character in ranked), initial=0)
+        enough = counts.total() * _COVERAGE
+        # Half of the room is for longer pieces; what is left out goes by its bytes.
+        rare = [character for i, (character, covered) in enumerate(zip(ranked, before)) if covered >= enough or i >= (self._wanted - _BASE) // 2]
+        breaks = str.maketrans(dict.fromkeys(rare, "\t"))
+        pieces = (piece for line in lines for piece in _BREAKS.split(line.translate(breaks) if rare else line))
+        return [piece[start : start + _LONGEST] for piece in pieces for start in range(0, len(piece), _LONGEST)]

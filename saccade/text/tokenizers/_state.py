@@ -11,16 +11,17 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 def pack(kind: str, body: bytes, style: str = "") -> bytes:
     """The state of a tokenizer of this `kind`."""
-    return json.dumps({"tokenizer": kind, "style": style, "digest": _digest(body)}).encode() + b"\n" + body
+    header = {"tokenizer": kind, "style": style, "digest": blake2b(body, digest_size=16).hexdigest()}
+    return json.dumps(header).encode() + b"\n" + body
 
 
 def unpack(kind: str, state: bytes) -> tuple[str, bytes]:
     """The style and the body that `pack` was given; `ModelError` M011 unless every byte is as it was."""
     header, _, body = state.partition(b"\n")
     try:
-        found = json.loads(header)
-        if found["tokenizer"] == kind and found["digest"] == _digest(body) and type(found["style"]) is str:
-            return found["style"], body
+        style = json.loads(header)["style"]
+        if state == pack(kind, body, style):
+            return style, body
     except (ValueError, TypeError, KeyError, RecursionError):
         pass
     raise damaged()
@@ -34,7 +35,3 @@ def damaged() -> ModelError:
 def whole(text: str) -> str:
     """`text` with U+FFFD for every lone surrogate, which no encoding can write."""
     return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
-
-
-def _digest(body: bytes) -> str:
-    return blake2b(body, digest_size=16).hexdigest()

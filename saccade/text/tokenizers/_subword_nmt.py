@@ -109,4 +109,4 @@ def _written(merged: str) -> str:
 
 def _letters(symbol: str) -> list[str]:
     """The characters of a part that is not in the vocabulary, each as a part of its own."""
-    return [*symbol[:-1]] if symbol[-1] != " " else [*symbol[:-2], symbol[-2:]]
+    return [*symbol[:-2], symbol[-2:]] if symbol[-1] == " " else [*symbol]

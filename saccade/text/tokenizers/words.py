@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import groupby, pairwise
+from itertools import groupby
 from unicodedata import category
 
 from ...types import UNK
@@ -66,8 +66,8 @@ class Words(Tokenizer):
         """The words of `ids` with the spaces that go without saying."""
         shown = [i for i in ids if i >= UNK]
         symbols = ["\u2047" if i == UNK else symbol for i, symbol in zip(shown, self._vocabulary.symbols(shown))]
-        parts = symbols[:1]
-        for before, symbol in pairwise(symbols):
+        parts: list[str] = []
+        for before, symbol in zip(["\n", *symbols], symbols):
             if len(symbol) > 1 and symbol[0] == _JOINER:
                 parts.append(symbol[1:])
             else:

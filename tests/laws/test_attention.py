@@ -1,0 +1,224 @@
+"""The laws of attention, for every score and any leading axes: a masked average that does not mind who watches."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from saccade.attention import Attention, MultiHead
+from saccade.attention.attention import FUSED_KEYS_ON_CPU
+from saccade.attention.masks import causal, padding
+from saccade.attention.scores import Score
+from saccade.errors import UsageError
+from saccade.families import choose
+
+from .parts import SCORES
+
+EXACT = {"atol": 1e-5, "rtol": 1e-5}
+WIDTH, QUERIES, KEYS = 4, 3, 5
+LEADS = [(), (2,), (2, 3)]
+every_score = pytest.mark.parametrize("score", SCORES)
+every_lead = pytest.mark.parametrize("lead", LEADS, ids=["alone", "batch", "heads"])
+
+
+def make_attention(score: str, dropout: float = 0.0) -> Attention:
+    attention = Attention(choose(Score, score)(WIDTH, WIDTH), dropout=dropout)
+    for weight in attention.parameters():
+        nn.init.normal_(weight)
+    return attention
+
+
+def make_multi_head(score: str, heads: int = 2, dropout: float = 0.0) -> MultiHead:
+    attention = MultiHead(8, 6, choose(Score, score), heads=heads, dropout=dropout)
+    for weight in attention.parameters():
+        nn.init.normal_(weight, std=0.5)
+    return attention
+
+
+def draw(lead: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Query, keys, values and a mask where every query sees something."""
+    mask = torch.rand(*lead, QUERIES, KEYS) < 0.6
+    mask[..., 2] = True
+    return torch.randn(*lead, QUERIES, WIDTH), torch.randn(*lead, KEYS, WIDTH), torch.randn(*lead, KEYS, 7), mask
+
+
+def ask(attention: Attention, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    return attention(query, attention.prepare(keys), values, mask)
+
+
+@every_lead
+@every_score
+def test_attention_is_a_masked_average(score: str, lead: tuple[int, ...]) -> None:
+    attention = make_attention(score)
+    query, keys, values, mask = draw(lead)
+    context, weights = ask(attention, query, keys, values, mask)
+    assert (weights >= 0).all()
+    assert (weights[~mask] == 0).all()
+    assert (weights[mask] > 0).all()
+    torch.testing.assert_close(weights.sum(-1), torch.ones(*lead, QUERIES), **EXACT)
+    torch.testing.assert_close(context, torch.einsum("...qs,...sd->...qd", weights, values), **EXACT)
+
+
+@every_lead
+@every_score
+def test_what_is_hidden_might_as_well_not_be_there(score: str, lead: tuple[int, ...]) -> None:
+    attention = make_attention(score)
+    query, keys, values, _ = draw(lead)
+    seen = torch.tensor([True, False, True, True, False])
+    masked, weights = ask(attention, query, keys, values, seen.expand(*lead, QUERIES, KEYS))
+    removed, fewer = ask(attention, query, keys[..., seen, :], values[..., seen, :])
+    torch.testing.assert_close(masked, removed, **EXACT)
+    torch.testing.assert_close(weights[..., seen], fewer, **EXACT)
+
+
+@every_lead
+@every_score
+def test_the_order_of_the_keys_does_not_matter(score: str, lead: tuple[int, ...]) -> None:
+    attention = make_attention(score)
+    query, keys, values, mask = draw(lead)
+    order = torch.tensor([3, 0, 4, 1, 2])
+    context, weights = ask(attention, query, keys, values, mask)
+    turned, turned_weights = ask(attention, query, keys[..., order, :], values[..., order, :], mask[..., order])
+    torch.testing.assert_close(turned, context, **EXACT)
+    torch.testing.assert_close(turned_weights, weights[..., order], **EXACT)
+
+
+@every_score
+def test_leading_axes_and_queries_do_not_meet(score: str) -> None:
+    attention = make_attention(score)
+    query, keys, values, mask = draw((2, 3))
+    together, _ = ask(attention, query, keys, values, mask)
+    for b in range(2):
+        for h in range(3):
+            for q in range(QUERIES):
+                alone, _ = ask(attention, query[b, h, q : q + 1], keys[b, h], values[b, h], mask[b, h, q : q + 1])
+                torch.testing.assert_close(alone[0], together[b, h, q], **EXACT)
+
+
+@pytest.mark.parametrize("width", [1, QUERIES])
+@every_lead
+@every_score
+def test_a_blind_query_gathers_zeros_and_sends_zeros_back(score: str, lead: tuple[int, ...], width: int) -> None:
+    attention = make_attention(score)
+    query, keys, values, mask = draw(lead)
+    mask = mask[..., :width, :].clone()
+    mask[..., 0, :] = False  # with one row of mask for all queries, every query is blind
+    leaves = [x.requires_grad_() for x in (query, keys, values)]
+    context, weights = ask(attention, query, keys, values, mask)
+    blind = slice(None) if width == 1 else slice(0, 1)
+    assert (context[..., blind, :] == 0).all()
+    assert (weights[..., blind, :] == 0).all()
+    gradients = torch.autograd.grad((context * torch.randn_like(context))[..., blind, :].sum(), [*leaves, *attention.parameters()], retain_graph=True)
+    assert all((gradient == 0).all() for gradient in gradients)
+    everything = torch.autograd.grad(context.square().sum(), [*leaves, *attention.parameters()])
+    assert all(gradient.isfinite().all() for gradient in everything)
+    assert width == 1 or all((gradient != 0).any() for gradient in everything)
+
+
+@every_score
+def test_a_sentence_that_may_see_nothing_adds_nothing_to_any_gradient(score: str) -> None:
+    attention = make_multi_head(score)
+    query, memory = torch.randn(2, 3, 8, requires_grad=True), torch.randn(2, 5, 6, requires_grad=True)
+    mask = padding(torch.tensor([[True] * 4 + [False], [False] * 5]))
+    said = attention(query, *attention.project(memory), mask)
+    torch.testing.assert_close(said[1], attention.output.bias.expand(3, 8))
+    for gradient in torch.autograd.grad(said.square().sum(), [query, memory]):
+        assert gradient.isfinite().all()
+        assert (gradient[0, :3] != 0).any()
+        assert (gradient[1] == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@every_score
+def test_a_hidden_key_takes_nothing_however_well_it_answers(score: str, dtype: torch.dtype) -> None:
+    attention = make_attention(score).to(dtype)
+    query, keys, values = torch.ones(2, WIDTH, dtype=dtype), torch.randn(KEYS, WIDTH).to(dtype), torch.randn(KEYS, 7).to(dtype)
+    compared = attention.score.compare(query, attention.prepare(keys))
+    mask = torch.ones(2, KEYS, dtype=torch.bool)
+    mask[0] = False
+    mask[1, compared[1].argmax()] = False
+    query = (query * 100).requires_grad_()
+    context, weights = ask(attention, query, keys, values, mask)
+    assert context.dtype == dtype
+    assert (context[0] == 0).all()
+    assert (weights[~mask] == 0).all()
+    torch.testing.assert_close(weights[1].float().sum(), torch.tensor(1.0), atol=1e-2, rtol=0)
+    context.float().sum().backward()
+    assert query.grad.isfinite().all()
+
+
+class Constant(Score):
+    """Every key answers every query equally well."""
+
+    def compare(self, query: Tensor, prepared: Tensor) -> Tensor:
+        return query.new_zeros(*query.shape[:-1], prepared.shape[-2])
+
+
+@every_lead
+def test_a_constant_score_is_the_mean(lead: tuple[int, ...]) -> None:
+    query, keys, values, mask = draw(lead)
+    context, _ = Attention(Constant(WIDTH, WIDTH))(query, keys, values)
+    torch.testing.assert_close(context, values.mean(-2, keepdim=True).expand_as(context), **EXACT)
+    context, _ = Attention(Constant(WIDTH, WIDTH))(query, keys, values, mask)
+    kept = mask[..., None].float()
+    torch.testing.assert_close(context, (values.unsqueeze(-3) * kept).sum(-2) / kept.sum(-2), **EXACT)
+
+
+def additive(score: Any, query: Tensor, key: Tensor) -> Tensor:
+    return score.energy.weight[0] @ torch.tanh(score.query.weight @ query + score.key.weight @ key)
+
+
+FORMULAS = {
+    "dot": lambda score, query, key: query @ key,
+    "scaled_dot": lambda score, query, key: query @ key / WIDTH**0.5,
+    "general": lambda score, query, key: query @ (score.key.weight @ key),
+    "additive": additive,
+}
+"""The published equations, one query and one key at a time."""
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_a_score_is_what_the_paper_says(name: str) -> None:
+    score = make_attention(name).score
+    query, keys, _, _ = draw((2,))
+    found = score(query, keys)
+    for b in range(2):
+        written = torch.stack([torch.stack([FORMULAS[name](score, query[b, q], keys[b, s]) for s in range(KEYS)]) for q in range(QUERIES)])
+        torch.testing.assert_close(found[b], written, **EXACT)
+
+
+@every_score
+def test_a_score_that_calls_itself_a_dot_product_is_one(score: str) -> None:
+    attention = make_attention(score)
+    query, keys, _, _ = draw((2,))
+    factor = attention.score.dot_factor(WIDTH)
+    prepared = attention.prepare(keys)
+    if factor is None:
+        heads = make_multi_head(score)
+        with torch.no_grad():
+            assert not heads.fused(query[:, None], torch.zeros(2, 1, FUSED_KEYS_ON_CPU, WIDTH))
+    else:
+        torch.testing.assert_close(attention.score.compare(query, prepared), factor * query @ prepared.mT, **EXACT)
+
+
+def test_masks_are_true_where_one_may_look() -> None:
+    assert causal(3, 3).tolist() == [[True, False, False], [True, True, False], [True, True, True]]
+    assert causal(2, 4).tolist() == [[True, True, True, False], [True, True, True, True]]
+    assert padding(torch.tensor([[True, False]])).tolist() == [[[[True, False]]]]
+
+
+@pytest.mark.parametrize("name", ["dot", "scaled_dot"])
+def test_a_dot_product_of_different_sizes_is_refused(name: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        choose(Score, name)(4, 6)
+    assert refused.value.code == "C012"
+    assert refused.value.headline == f"score {name!r} multiplies queries and keys as they are: 4 and 6 features differ"
+    assert refused.value.parts["fix"] == ["equal sizes, or score = 'general'"]
+
+
+def test_heads_that_do_not_divide_are_refused() -> None:
+    with pytest.raises(UsageError) as refused:
+        MultiHead(12, 8, choose(Score, "dot"), heads=5)
+    assert (refused.value.code, refused.value.headline) == ("C012", "heads = 5 does not divide dim = 12")
+    assert refused.value.parts["fix"] == ["heads could be 1, 2, 3, 4, 6, 12"]

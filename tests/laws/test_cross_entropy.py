@@ -1,0 +1,101 @@
+"""The laws of the loss: it is its formula, it adds up, and padding takes no part in it."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from saccade.layers.cross_entropy import ROWS, cross_entropy
+from saccade.types import PAD
+
+EXACT = {"atol": 1e-5, "rtol": 1e-5}
+
+
+def written_out(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, int, Tensor]:
+    """The formula of the docstring, in double precision: (total, count, nll)."""
+    logits, targets = logits.double().flatten(0, -2), targets.flatten()
+    vocab = logits.shape[1]
+    said = logits.log_softmax(-1)
+    total = nll = 0.0
+    for row, target in enumerate(targets.tolist()):
+        if target == PAD:
+            continue
+        wish = torch.tensor([0.0 if symbol == PAD else smoothing / (vocab - 1) for symbol in range(vocab)], dtype=torch.double)
+        wish[target] += 1 - smoothing
+        total, nll = total - (wish * said[row]).sum(), nll - said[row, target]
+    return total, int((targets != PAD).sum()), nll
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.4])
+@pytest.mark.parametrize("rows", [(1, 1), (3, 5), (1, ROWS - 1), (1, ROWS), (1, ROWS + 1), (3, 2 * ROWS // 3 + 5)], ids=str)
+def test_the_loss_and_its_gradient_are_the_written_out_formula(rows: tuple[int, int], smoothing: float) -> None:
+    logits, targets = torch.randn(*rows, 6) * 3, torch.randint(6, rows)
+    targets[0, 0] = 4
+    ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    loss = cross_entropy(ours, targets, smoothing)
+    total, count, nll = written_out(theirs, targets, smoothing)
+    assert int(loss.count) == count
+    torch.testing.assert_close((loss.total.double(), loss.nll.double()), (total, nll), atol=1e-5, rtol=1e-5, check_dtype=False)
+    (loss.total * 0.7).backward()
+    (total * 0.7).backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-6, rtol=1e-5)
+    assert (ours.grad[targets == PAD] == 0).all()
+    assert not loss.nll.requires_grad
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("cut", [1, 3, 6])
+def test_the_loss_adds_up_over_any_split(cut: int, smoothing: float) -> None:
+    """Hence accumulating gradients over parts of a batch is the batch, if only the sum is divided, by the sum of counts."""
+    logits, targets = torch.randn(4, 7, 6), torch.randint(6, (4, 7))
+
+    def loss_of(x: Tensor, y: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        x = x.clone().requires_grad_()
+        loss = cross_entropy(x, y, smoothing)
+        loss.total.backward()
+        return (loss.total.detach(), loss.nll, loss.count), x.grad
+
+    whole, slope = loss_of(logits, targets)
+    for axis in (0, 1):
+        (one, first), (two, second) = (loss_of(x, y) for x, y in zip(logits.tensor_split([cut], axis), targets.tensor_split([cut], axis), strict=True))
+        torch.testing.assert_close(tuple(a + b for a, b in zip(one, two, strict=True)), whole, **EXACT)
+        torch.testing.assert_close(torch.cat([first, second], axis), slope, **EXACT)
+
+
+def test_padding_takes_no_part_in_the_loss() -> None:
+    logits, targets = torch.randn(2, 5, 6), torch.randint(1, 6, (2, 5))
+    plain = cross_entropy(logits, targets, 0.1)
+    padded = cross_entropy(torch.cat([logits, torch.full((2, 7, 6), 50.0)], 1), torch.cat([targets, torch.full((2, 7), PAD)], 1), 0.1)
+    torch.testing.assert_close(tuple(padded), tuple(plain), **EXACT)
+    nothing = cross_entropy(logits.requires_grad_(), torch.full((2, 5), PAD), 0.1)
+    nothing.total.backward()
+    assert (nothing.total.item(), int(nothing.count), nothing.nll.item()) == (0.0, 0, 0.0)
+    assert (logits.grad == 0).all()
+
+
+def test_nobody_wishes_for_padding_however_smooth_the_wish() -> None:
+    """Fully smoothed, what is best is uniform over all symbols but PAD."""
+    logits = torch.zeros(1, 6)
+    logits[0, PAD] = -1e4
+    logits.requires_grad_()
+    cross_entropy(logits, torch.tensor([3]), 1.0).total.backward()
+    torch.testing.assert_close(logits.grad, torch.zeros(1, 6), atol=1e-6, rtol=0)
+
+
+def test_the_loss_minds_neither_large_logits_nor_half_precision() -> None:
+    logits, targets = torch.randn(5, 6), torch.tensor([1, 2, 3, 0, 5])
+    plain = cross_entropy(logits.clone(), targets, 0.1)
+    torch.testing.assert_close(cross_entropy(logits + 1000, targets, 0.1).total, plain.total, atol=1e-3, rtol=0)
+    half = logits.bfloat16().requires_grad_()
+    loss = cross_entropy(half, targets, 0.1)
+    assert loss.total.dtype == torch.float32
+    torch.testing.assert_close(loss.total, cross_entropy(half.detach().float(), targets, 0.1).total)
+    loss.total.backward()
+    assert half.grad.dtype == torch.bfloat16
+
+
+def test_the_loss_leaves_the_logits_alone() -> None:
+    logits, targets = torch.randn(5, 6, requires_grad=True), torch.tensor([1, 2, 3, 0, 5])
+    before = logits.detach().clone()
+    first = cross_entropy(logits, targets, 0.1)
+    assert torch.equal(logits, before)
+    assert torch.equal(cross_entropy(logits, targets, 0.1).total, first.total)

@@ -1,0 +1,125 @@
+"""Plant bugs, one after the other, and see that the tests catch every one.
+
+    python -m tests.mutants                 all of them, a few minutes
+    python -m tests.mutants beam-state      one
+
+Each mutant replaces one piece of text in a copy of the package and runs the tests named with it; a mutant that survives is a hole
+in the laws.  `tests/test_mutants.py` keeps the list true: every text must stand in its file exactly once.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+DECODING, ATTENTION, LAYERS, ENCODERS, SEARCH, FORCING = (
+    f"tests/laws/test_{name}.py" for name in ("decoding", "attention", "layers", "encoders", "search", "forcing")
+)
+TRAINING, PARITY, BATCHES = "tests/unit/test_training.py", "tests/parity/test_torch_nn.py", "tests/unit/test_batches.py"
+
+
+class Mutant(NamedTuple):
+    """A bug: in `file`, `old` becomes `new`; one of `tests` must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+MUTANTS = [
+    Mutant("mask-polarity", "attention/attention.py", "hidden = ~mask", "hidden = mask", (ATTENTION,)),
+    Mutant("blind-query", "attention/attention.py", ".softmax(-1).masked_fill(hidden, 0.0)", ".softmax(-1)", (ATTENTION,)),
+    Mutant("minus-infinity", "attention/attention.py", "torch.finfo(scores.dtype).min", "float('-inf')", (ATTENTION,)),
+    Mutant("missing-root", "attention/scores/scaled_dot.py", "return dim**-0.5", "return 1.0 / dim", (PARITY,)),
+    Mutant("dot-is-scaled", "attention/scores/dot.py", "return query @ prepared.mT", "return query @ prepared.mT * 0.5", (ATTENTION, PARITY)),
+    Mutant("additive-without-tanh", "attention/scores/additive.py", "pairs.tanh_()", "pairs", (ATTENTION, PARITY)),
+    Mutant("fused-unmasked", "attention/attention.py", "scaled_dot_product_attention(asked, keys, values, mask,", "scaled_dot_product_attention(asked, keys, values, None,", (ATTENTION,)),
+    Mutant("heads-mixed", "attention/attention.py", "x.unflatten(-1, (self.heads, -1)).transpose(1, 2)", "x.unflatten(-1, (-1, self.heads)).permute(0, 3, 1, 2)", (PARITY,)),
+    Mutant("causal-off-by-one", "attention/masks.py", ".tril(keys - queries)", ".tril(keys - queries + 1)", (DECODING,)),
+    Mutant("position-restarts", "decoders/transformer.py", "self.position(self.embedding(tokens), start)", "self.position(self.embedding(tokens), 0)", (DECODING,)),
+    Mutant("rotary-restarts", "decoders/transformer.py", "self.self_attention.project(y, position, start)", "self.self_attention.project(y, position, 0)", (DECODING,)),
+    Mutant("cache-forgets", "decoders/transformer.py", "torch.cat([before.keys, keys], 2)", "torch.cat([keys, keys], 2)[:, :, : start + keys.shape[2]]", (DECODING,)),
+    Mutant("source-unmasked", "decoders/transformer.py", "return Source(sources, padding(encoding.mask))", "return Source(sources, padding(torch.ones_like(encoding.mask)))", (DECODING,)),
+    Mutant("post-norm-first", "layers/feedforward.py", 'norm == "pre"', 'norm == "post"', (PARITY,)),
+    Mutant("norm-outside", "layers/feedforward.py", "return self.norm(x + self.dropout(layer(x)))", "return x + self.norm(self.dropout(layer(x)))", (PARITY,)),
+    Mutant("feeding-lost", "decoders/recurrent.py", "Said(cells, fed if self.feeds else state.fed)", "Said(cells, state.fed)", (DECODING,)),
+    Mutant("recurrent-unmasked", "decoders/recurrent.py", "memory.keys, memory.values, memory.mask)", "memory.keys, memory.values)", (DECODING,)),
+    Mutant("cells-restart", "decoders/recurrent.py", "y, last = cell.sequence(self.dropout(x) if number else x, before)", "y, last = cell.sequence(self.dropout(x) if number else x, cell.start(len(x)))", (DECODING,)),
+    Mutant("lstm-parts-swapped", "layers/cells/lstm.py", "torch.lstm_cell(x, state,", "torch.lstm_cell(x, (state[1], state[0]),", (LAYERS, PARITY)),
+    Mutant("padding-read-backward", "encoders/recurrent.py", "self.back.sequence(reversed_rows(x, lengths)", "self.back.sequence(x.flip(1)", (ENCODERS,)),
+    Mutant("last-column", "encoders/recurrent.py", "outputs.take_along_dim((lengths - 1)[:, None, None], 1)[:, 0]", "outputs[:, -1]", (ENCODERS,)),
+    Mutant("mean-over-padding", "encoders/transformer.py", "(x * kept).sum(1) / kept.sum(1)", "x.mean(1)", (ENCODERS,)),
+    Mutant("encoder-unmasked", "encoders/transformer.py", "x = layer(x, padding(mask), self.position)", "x = layer(x, padding(torch.ones_like(mask)), self.position)", (ENCODERS,)),
+    Mutant("beam-state", "search/beam.py", "tokens, received, state = select((beams.tokens, beams.received, beams.state), rows)", "tokens, received, state = (*select((beams.tokens, beams.received), rows), beams.state)", (DECODING,)),
+    Mutant("beam-copies", "search/beam.py", "scores[:, 0] = 0.0", "scores[:] = 0.0", (DECODING,)),
+    Mutant("beam-length", "search/beam.py", "lengths = beams.lengths + ~stopped", "lengths = beams.lengths + 1", (DECODING,)),
+    Mutant("beam-revives", "search/beam.py", "torch.where(stopped[:, None], stay, step)", "torch.where(stopped[:, None], step, step)", (DECODING,)),
+    Mutant("beam-unpenalised", "search/beam.py", "ranks = total / search.divisor(lengths)[:, None]", "ranks = total", (DECODING,)),
+    Mutant("gnmt-six", "search/beam.py", "(5 + lengths) / 6", "(6 + lengths) / 6", (DECODING, SEARCH)),
+    Mutant("coverage-of-ended", "search/beam.py", "latest.masked_fill(ended[:, None], 0.0)", "latest", (SEARCH,)),
+    Mutant("coverage-unclamped", "search/beam.py", "received.clamp(1e-9, 1.0)", "received.clamp_min(1e-9)", (SEARCH,)),
+    Mutant("repeat-off-by-one", "search/constraints.py", "tokens[:, length - size + 1 :]", "tokens[:, length - size : -1]", (SEARCH,)),
+    Mutant("prefix-shifted", "search/constraints.py", "place = tokens.shape[1] - prompt", "place = tokens.shape[1] - prompt + 1", (SEARCH,)),
+    Mutant("coins-shared", "search/forcing.py", "torch.rand(tokens.shape, generator=generator)", "torch.rand(tokens.shape)", (FORCING, TRAINING)),
+    Mutant("select-columns", "types.py", "leaf.index_select(0, rows)", "leaf.index_select(0, rows.flip(0))", (DECODING,)),
+    Mutant("padding-counted", "layers/cross_entropy.py", "real = wanted != PAD", "real = wanted >= PAD", (LAYERS,)),
+    Mutant("smoothing-on-padding", "layers/cross_entropy.py", "(others * log_sum - (x.sum(-1) - x[:, PAD]))", "(x.shape[1] * log_sum - x.sum(-1))", (LAYERS,)),
+    Mutant("smoothing-slope", "layers/cross_entropy.py", "smoothing - 1", "-1.0", (LAYERS,)),
+    Mutant("dropout-unscaled", "layers/dropout.py", ".mul_(256 / (256 - dropped))", "", (LAYERS,)),
+    Mutant("dropout-always", "layers/dropout.py", "not self.training or self.rate == 0.0", "self.rate == 0.0", (LAYERS,)),
+    Mutant("embedding-unscaled", "layers/embedding.py", "dim**0.5 if scale else 1.0", "1.0", (LAYERS, PARITY)),
+    Mutant("shift-missing", "tasks/translate.py", "batch.target.ids[:, :-1], batch.target.ids[:, 1:]", "batch.target.ids[:, 1:], batch.target.ids[:, 1:]", ("tests/laws/test_recipes.py",)),
+    Mutant("end-not-learned", "tasks/translate.py", "[BOS, *self.target.encode(pair.target), EOS]", "[BOS, *self.target.encode(pair.target)]", ("tests/laws/test_recipes.py",)),
+    Mutant("position-not-resumed", "training/state.py", "return Progress(**state)", "return Progress(**{**state, 'position': 0})", (TRAINING,)),
+    Mutant("random-state-lost", "training/state.py", 'torch.set_rng_state(tensors["random|cpu"])', "pass", (TRAINING,)),
+    Mutant("optimizer-lost", "training/state.py", "        if entries:", "        if entries and False:", (TRAINING,)),
+    Mutant("worst-kept", "training/loop.py", "value > progress.best", "value < progress.best", (TRAINING,)),
+    Mutant("bad-loss-passes", "training/loop.py", "if not math.isfinite(total) or not math.isfinite(norm):", "if False:", (TRAINING,)),
+    Mutant("order-repeats", "batches/order.py", "spawn_key=(epoch, stream)", "spawn_key=(0, stream)", (BATCHES,)),
+]
+
+
+def passes(tests: Sequence[str], mutant: Mutant | None = None) -> bool:
+    """Do these tests pass in a copy of the house, with the bug planted there?"""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for name in ("saccade", "tests", "recipes", "pyproject.toml"):
+            source = ROOT / name
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / name)
+        if mutant:
+            path = copy / "saccade" / mutant.file
+            path.write_text(path.read_text(encoding="utf-8").replace(mutant.old, mutant.new), encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+        done = subprocess.run(command, cwd=copy, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+        if done.returncode not in (0, 1):
+            raise RuntimeError(f"the tests did not run\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        return done.returncode == 0
+
+
+def main() -> int:
+    """Run the mutants named on the command line, or all; the exit status is 1 if one survives."""
+    wanted = sys.argv[1:]
+    chosen = [mutant for mutant in MUTANTS if not wanted or mutant.name in wanted]
+    if not passes(sorted({test for mutant in chosen for test in mutant.tests})):
+        print("the tests fail without any bug planted: mend them first")
+        return 1
+    survivors = []
+    for mutant in chosen:
+        begun = time.monotonic()
+        caught = not passes(mutant.tests, mutant)
+        print(f"{'caught  ' if caught else 'SURVIVED'}  {mutant.name:<24} {mutant.file:<34} {time.monotonic() - begun:5.1f} s", flush=True)
+        survivors += [] if caught else [mutant.name]
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} caught" + (f"; survivors: {', '.join(survivors)}" if survivors else ""))
+    return bool(survivors)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
