@@ -104,9 +104,9 @@ def _recipe(words: list[str], task: str, columns: str | None, keep_first: int | 
     from .recipe import locate, read_recipe, shipped
 
     known = {path.stem for path in shipped().glob("*.toml")}
-    overrides = [word for word in words if "=" in word and not _exists(word)]
+    overrides = [word for word in words if "=" in word and not _is_file(word)]
     rest = [word for word in words if word not in overrides]
-    recipes = [word for word in rest if word.endswith(".toml") or (word in known and not _exists(word))]
+    recipes = [word for word in rest if word.endswith(".toml") or (word in known and not _is_file(word))]
     files = [word for word in rest if word not in recipes]
     if len(recipes) > 1:
         raise UsageError("C018", f"one recipe at a time, found {len(recipes)}: {', '.join(recipes)}", fix=f"saccade train {recipes[0]}")
@@ -133,10 +133,10 @@ def _recipe(words: list[str], task: str, columns: str | None, keep_first: int | 
     return recipe
 
 
-def _exists(word: str) -> bool:
+def _is_file(word: str) -> bool:
     """Is it the name of a file?  A text may be longer than any name can be."""
     try:
-        return Path(word).exists()
+        return Path(word).is_file()
     except (OSError, ValueError):
         return False
 
@@ -171,7 +171,9 @@ def _finish(console: "Console", begun: "Run") -> None:
             display.show(event)
             last = event
     if not isinstance(last, Stopped) or last.reason == "interrupted":
-        console.print(f"ok  saved; nothing is lost\n  continue   saccade resume {begun.path}          same numbers as if never stopped", markup=False)
+        console.print(
+            f"ok  saved; nothing is lost\n  continue   saccade resume {begun.path}          same numbers as if never stopped", markup=False, soft_wrap=True
+        )
         raise typer.Exit(128 + caught[0])
     console.print(f"ok  done in {clock(last.seconds)}", markup=False)
     if begun.splits.test:
@@ -179,8 +181,8 @@ def _finish(console: "Console", begun: "Run") -> None:
         console.print(f"test  {spoken(scores)}", markup=False, soft_wrap=True)
         with space_for(begun.path, 0, "the test scores"):
             (begun.path / "test.json").write_text(json.dumps([score._asdict() for score in scores], indent=1) + "\n")
-    console.print(f"  next   saccade predict {begun.path} < input.txt > output.txt", markup=False)
-    console.print(f"         saccade predict {begun.path} --attention look.html 'a sentence'", markup=False)
+    console.print(f"  next   saccade predict {begun.path} < input.txt > output.txt", markup=False, soft_wrap=True)
+    console.print(f"         saccade predict {begun.path} --attention look.html 'a sentence'", markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -202,8 +204,8 @@ def _signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-@app.command()
-def test(
+@app.command(name="test")
+def score(
     run: RunPath,
     files: Annotated[list[Path] | None, typer.Argument(help="Other test data: two parallel files, or one TSV.", show_default=False)] = None,
     beam: Beam = None,
@@ -266,7 +268,7 @@ def _chunks(texts: list[str] | None, size: int = 1024) -> Iterator[list[str]]:
     from .text.corpus import read_lines
 
     if texts:
-        yield [line for text in texts for line in (read_lines(text) if _exists(text) else [_utf8(os.fsencode(text), "an argument")])]
+        yield [line for text in texts for line in (read_lines(text) if _is_file(text) else [_utf8(os.fsencode(text), "an argument")])]
         return
     lines: list[str] = []
     for number, line in enumerate(iter(sys.stdin.buffer.readline, b""), 1):
@@ -304,7 +306,7 @@ def list_(family: Annotated[str, typer.Argument(help=f"recipes, {', '.join(FAMIL
     if family == "recipes":
         from .recipe import shipped
 
-        for path in sorted(shipped().glob("*.toml")):
+        for path in sorted(shipped().glob("*.toml"), key=lambda path: path.stem):
             print(f"{path.stem:<24} {path.read_text(encoding='utf-8').split(chr(10))[0].lstrip('# ')}")
     elif family in FAMILIES:
         _list_members(family)

@@ -25,7 +25,7 @@ from .errors import DataError, ModelError, ResourceError, UsageError
 from .metrics import Score
 from .recipe import Recipe, check, from_table, read_recipe
 from .search import Search
-from .tasks import Data, Splits
+from .tasks import Data, Splits, Task
 from .tasks.translate import Prediction, Translate
 from .training.checkpoint import checkpoints, load_model, load_weights, space_for
 from .training.loop import Event, train
@@ -168,7 +168,7 @@ class Run:
         return int(found[-1].name[5:]) if found else 0
 
 
-def _write(path: Path, recipe: Recipe, task: Translate) -> None:
+def _write(path: Path, recipe: Recipe, task: Task) -> None:
     """Make the run directory, the recipe last: without one it is none, and what was written is removed again."""
     unfinished = path / f".{RECIPE}"
     with space_for(path, 0, "a run"):

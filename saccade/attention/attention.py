@@ -11,8 +11,8 @@ from ..layers.dropout import Dropout
 from ..layers.positions import Position
 from .scores import Score
 
-FUSED_KEYS_ON_CPU = 192
-"""From this many keys on, the CPU's fused kernel beats two products and a softmax without gradients (docs/performance.md)."""
+FUSED_KEYS_ON_CPU = {torch.float32: 64, torch.bfloat16: 1024}
+"""From this many keys on, the CPU's fused kernel beats two products and a softmax, forward and backward (docs/performance.md)."""
 
 
 class Attention(nn.Module):
@@ -102,7 +102,7 @@ class MultiHead(nn.Module):
         return self.output(context.transpose(1, 2).flatten(-2))
 
     def fused(self, query: Tensor, keys: Tensor) -> bool:
-        """Does torch's fused kernel say the same and pay?  On a CPU its backward costs 13 times the plain one at short lengths."""
+        """Does torch's fused kernel say the same and pay?  On a CPU at sentence length it costs up to seven times the plain path."""
         if self.attention.watched() or self.attention.score.dot_factor(query.shape[-1]) is None:
             return False
-        return query.device.type == "cuda" or (not torch.is_grad_enabled() and keys.shape[2] >= FUSED_KEYS_ON_CPU)
+        return query.device.type == "cuda" or keys.shape[2] >= FUSED_KEYS_ON_CPU.get(query.dtype, 64)

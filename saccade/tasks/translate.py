@@ -61,13 +61,12 @@ class Translate(Task):
         self.target: Tokenizer = target_tokenizer() if target_tokenizer else self.source
         self.share_embeddings = share_embeddings and target_tokenizer is None
         self.metrics: list[Metric] = [choose(Metric, name, "task.metrics")() for name in metrics]
-        self.left_out = 0
 
     def read(self, data: Data) -> Splits:
         """Pairs of texts; what has no file of its own is set aside by hash of the source, so duplicates never straddle."""
         columns = (data.columns[0], data.columns[1]) if data.columns else None
-        read = partial(read_pairs, columns=columns, keep_first=data.keep_first)
-        train = read(data.paths("train"))
+        read = partial(read_pairs, columns=columns)
+        train = read(data.paths("train"), keep_first=data.keep_first)
         valid, test = (read(data.paths(split)) if getattr(data, split) else [] for split in ("valid", "test"))
         if not data.valid or not data.test:
             train, aside_valid, aside_test = split_by_source(train, valid=0.0 if data.valid else data.valid_share, test=0.0 if data.test else data.test_share)
@@ -92,7 +91,6 @@ class Translate(Task):
         sources = [[*self.source.encode(pair.source), EOS] for pair in raw]
         targets = [[BOS, *self.target.encode(pair.target), EOS] for pair in raw]
         kept = [i for i in range(len(raw)) if max(len(sources[i]), len(targets[i]) - 1) <= self.longest]
-        self.left_out = len(raw) - len(kept)
         if not kept:
             raise DataError("D028", f"every pair is longer than {self.longest} tokens", fix=f"task.longest={max(map(len, [*sources, *targets]), default=0)}")
         return Examples([sources[i] for i in kept], [targets[i] for i in kept])

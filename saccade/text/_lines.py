@@ -184,7 +184,7 @@ def _too_long(path: Path, number: int, limit: int, packed: bool) -> DataError:
         "D007",
         f"{path} line {number} is longer than {limit:,} bytes" + ("" if packed or size <= limit else f" (the file has {size:,})"),
         why="the file may have no line breaks, or old Mac ones (CR only)",
-        fix=f"{repaired}, or raise --max-line-bytes",
+        fix=repaired,
     )
 
 

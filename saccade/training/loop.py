@@ -38,6 +38,8 @@ class Started:
     """In one epoch."""
     padding: float
     """The share of all cells, source and target, that is padding."""
+    left_out: int
+    """Training examples that are too long."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,9 @@ class _Run:
 
     def started(self) -> Started:
         weights = sum(weight.numel() for weight in self.model.parameters())
-        return Started(self.progress.step, weights, str(self.device), str(self.precision)[6:], len(self.batches), waste(self.batches, *self.train.lengths()).total)
+        padding = waste(self.batches, *self.train.lengths()).total
+        left_out = len(self.splits.train) - len(self.train.source)
+        return Started(self.progress.step, weights, str(self.device), str(self.precision)[6:], len(self.batches), padding, left_out)
 
     def next_batch(self) -> Batch:
         progress = self.progress

@@ -5,13 +5,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from saccade.attention import Attention, MultiHead
+from saccade.attention import Attention, MultiHead, watching
 from saccade.attention.attention import FUSED_KEYS_ON_CPU
 from saccade.attention.masks import causal, padding
 from saccade.attention.scores import Score
 from saccade.errors import UsageError
-from saccade.families import choose
+from saccade.families import choose, find
 
 from .parts import SCORES
 
@@ -202,6 +203,48 @@ def test_a_score_that_calls_itself_a_dot_product_is_one(score: str) -> None:
         torch.testing.assert_close(attention.score.compare(query, prepared), factor * query @ prepared.mT, **EXACT)
 
 
+def kernels_called(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    calls = []
+    real = functional.scaled_dot_product_attention
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", lambda *a, **k: calls.append(1) or real(*a, **k))
+    return calls
+
+
+LONG = FUSED_KEYS_ON_CPU
+MASKS = {
+    "none": lambda: None,
+    "padding": lambda: padding(torch.arange(LONG) < torch.tensor([LONG, 150])[:, None]),
+    "causal": lambda: causal(4, LONG)[None, None],
+    "blind": lambda: padding(torch.arange(LONG) < torch.tensor([LONG, 0])[:, None]),
+}
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("score", SCORES)
+def test_watching_changes_no_output(score: str, mask: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    attention, hidden = make_multi_head(score).eval(), MASKS[mask]()
+    query, memory = torch.randn(2, 4, 8), torch.randn(2, LONG, 6)
+    calls = kernels_called(monkeypatch)
+    with torch.no_grad():
+        fused = attention(query, *attention.project(memory), hidden)
+        dot = attention.attention.score.dot_factor(4) is not None
+        assert len(calls) == dot
+        with watching(attention) as seen:
+            watched = attention(query, *attention.project(memory), hidden)
+        assert len(calls) == dot
+    torch.testing.assert_close(watched, fused, **EXACT)
+    torch.testing.assert_close(attention(query, *attention.project(memory), hidden), fused, **EXACT)
+    assert len(calls) == dot  # on a CPU the kernel does not pay where gradients are wanted
+    assert seen["attention"][0].shape == (2, 2, 4, LONG)
+
+
+def test_few_keys_do_not_pay_for_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    attention, calls = make_multi_head("scaled_dot"), kernels_called(monkeypatch)
+    with torch.no_grad():
+        attention(torch.randn(2, 4, 8), *attention.project(torch.randn(2, LONG - 1, 6)))
+    assert not calls
+
+
 def test_masks_are_true_where_one_may_look() -> None:
     assert causal(3, 3).tolist() == [[True, False, False], [True, True, False], [True, True, True]]
     assert causal(2, 4).tolist() == [[True, True, True, False], [True, True, True, True]]
@@ -211,7 +254,7 @@ def test_masks_are_true_where_one_may_look() -> None:
 @pytest.mark.parametrize("name", ["dot", "scaled_dot"])
 def test_a_dot_product_of_different_sizes_is_refused(name: str) -> None:
     with pytest.raises(UsageError) as refused:
-        choose(Score, name)(4, 6)
+        find(Score, name)(4, 6)
     assert refused.value.code == "C012"
     assert refused.value.headline == f"score {name!r} multiplies queries and keys as they are: 4 and 6 features differ"
     assert refused.value.parts["fix"] == ["equal sizes, or score = 'general'"]

@@ -1,171 +1,15 @@
-"""The laws of the small parts: cells, positions, dropout and embeddings."""
+"""The laws of the small parts: dropout, embeddings and the loss."""
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from saccade.errors import UsageError
-from saccade.families import choose
-from saccade.layers.cells import Cell
+from saccade.layers.cross_entropy import ROWS, cross_entropy
 from saccade.layers.dropout import Dropout
 from saccade.layers.embedding import Embedding, Output
-from saccade.layers.positions import Position
-from saccade.types import detach, select
-
-from .parts import CELLS, POSITIONS
+from saccade.types import PAD
 
 EXACT = {"atol": 1e-5, "rtol": 1e-5}
-every_cell = pytest.mark.parametrize("name", CELLS)
-every_position = pytest.mark.parametrize("name", POSITIONS)
-
-
-def make_cell(name: str) -> tuple[Cell, Tensor, tuple[Tensor, ...]]:
-    """A cell of 4 -> 6 features, three sequences of 5 steps, and a state that is not zero."""
-    cell = choose(Cell, name)(4, 6)
-    for weight in cell.parameters():
-        nn.init.normal_(weight, std=0.5)
-    return cell, torch.randn(3, 5, 4), tuple(torch.randn(3, 6) for _ in range(cell.parts))
-
-
-def stepwise(cell: Cell, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-    outputs = []
-    for symbol in x.unbind(1):
-        output, state = cell(symbol, state)
-        outputs.append(output)
-    return torch.stack(outputs, 1), state
-
-
-def gradients(outputs: Tensor, state: tuple[Tensor, ...], leaves: list[Tensor]) -> tuple[Tensor, ...]:
-    loss = outputs.square().sum() + sum((part**3).sum() for part in state)
-    return torch.autograd.grad(loss, leaves)
-
-
-@every_cell
-def test_stepping_equals_the_sequence(name: str) -> None:
-    cell, x, state = make_cell(name)
-    leaves = [x.requires_grad_(), *(part.requires_grad_() for part in state), *cell.parameters()]
-    stepped, fused = stepwise(cell, x, state), cell.sequence(x, state)
-    torch.testing.assert_close(stepped, fused, **EXACT)
-    found = gradients(*stepped, leaves)
-    torch.testing.assert_close(found, gradients(*fused, leaves), atol=1e-4, rtol=1e-5)
-    assert all((gradient != 0).any() for gradient in found)
-
-
-@pytest.mark.parametrize("cut", [1, 3])
-@every_cell
-def test_a_sequence_in_pieces_equals_the_whole(name: str, cut: int) -> None:
-    """Also its gradients; and `detach` at the cut is truncated backpropagation."""
-    cell, x, state = make_cell(name)
-    leaves = [x.requires_grad_(), *cell.parameters()]
-    head, between = cell.sequence(x[:, :cut], state)
-    tail, after = cell.sequence(x[:, cut:], between)
-    whole, last = cell.sequence(x, state)
-    torch.testing.assert_close((torch.cat([head, tail], 1), after), (whole, last), **EXACT)
-    pieces = gradients(torch.cat([head, tail], 1), after, leaves)
-    torch.testing.assert_close(pieces, gradients(whole, last, leaves), atol=1e-4, rtol=1e-5)
-    tail, _ = cell.sequence(x[:, cut:], detach(between))
-    (reached,) = torch.autograd.grad(tail.square().sum(), x)
-    assert (reached[:, :cut] == 0).all()
-    assert (reached[:, cut:] != 0).any()
-
-
-@every_cell
-def test_the_state_of_a_cell_is_a_value(name: str) -> None:
-    cell, x, state = make_cell(name)
-    kept = tuple(part.clone() for part in state)
-    for run in (cell.sequence, lambda x, state: cell(x[:, 0], state)):
-        first, once = run(x, state)
-        run(x + 1, state)
-        again, twice = run(x, state)
-        assert torch.equal(first, again)
-        assert all(torch.equal(a, b) for a, b in zip((*once, *state), (*twice, *kept), strict=True))
-
-
-@every_cell
-def test_a_cell_says_the_first_part_of_its_state_and_starts_from_zero(name: str) -> None:
-    cell, x, state = make_cell(name)
-    start = cell.start(3)
-    assert [part.tolist() for part in start] == [torch.zeros(3, 6).tolist()] * cell.parts
-    output, after = cell(x[:, 0], state)
-    assert torch.equal(output, after[0])
-    assert len(after) == cell.parts
-
-
-@every_cell
-def test_rows_of_a_cell_do_not_meet(name: str) -> None:
-    cell, x, state = make_cell(name)
-    together, _ = cell.sequence(x, state)
-    rows = torch.tensor([2, 0])
-    torch.testing.assert_close(cell.sequence(x[rows], select(state, rows))[0], together[rows], **EXACT)
-
-
-def test_an_lstm_begins_by_remembering() -> None:
-    """Both biases of the forget gate add up: to `forget_bias`, not to its double."""
-    whole = choose(Cell, "lstm", forget_bias=1.5)(4, 6).whole
-    total = whole.bias_ih_l0 + whole.bias_hh_l0
-    assert (total[6:12] == 1.5).all()
-    assert (total[:6] != 1.5).all()
-
-
-def make_position(name: str) -> tuple[Position, Tensor, Tensor]:
-    position = choose(Position, name)(8, 2)
-    return position, torch.randn(2, 6, 8), torch.randn(2, 2, 6, 4)
-
-
-@pytest.mark.parametrize("cut", [1, 4])
-@every_position
-def test_positions_in_pieces_equal_positions_at_once(name: str, cut: int) -> None:
-    position, x, keys = make_position(name)
-    pieces = torch.cat([position(x[:, :cut]), position(x[:, cut:], cut)], 1)
-    torch.testing.assert_close(pieces, position(x), **EXACT)
-    turned = torch.cat([position.rotate(keys[:, :, :cut]), position.rotate(keys[:, :, cut:], cut)], 2)
-    torch.testing.assert_close(turned, position.rotate(keys), **EXACT)
-
-
-@every_position
-def test_a_position_does_one_thing_or_nothing(name: str) -> None:
-    position, x, keys = make_position(name)
-    added, turned = (position(x) != x).any().item(), (position.rotate(keys) != keys).any().item()
-    assert (added, turned) == {"none": (False, False), "rotary": (False, True)}.get(name, (True, False))
-    same = torch.ones(1, 6, 8)
-    places = torch.cat([position(same)[0], position.rotate(same[None, :, :, :4])[0, 0]], -1)
-    assert len(places.unique(dim=0)) == (1 if name == "none" else 6)  # no two places look the same
-
-
-@every_position
-def test_positions_keep_the_type(name: str) -> None:
-    position, x, keys = make_position(name)
-    position = position.bfloat16()
-    assert position(x.bfloat16()).dtype == position.rotate(keys.bfloat16()).dtype == torch.bfloat16
-
-
-def test_turning_keeps_the_length() -> None:
-    position, _, keys = make_position("rotary")
-    torch.testing.assert_close(position.rotate(keys, 7).norm(dim=-1), keys.norm(dim=-1), **EXACT)
-
-
-def test_sinusoidal_positions_take_an_odd_width() -> None:
-    position = choose(Position, "sinusoidal")(7, 1)
-    even = choose(Position, "sinusoidal")(7, 1)(torch.zeros(1, 4, 7), 3)
-    assert even.shape == (1, 4, 7)
-    torch.testing.assert_close(even[0, :, 6], (torch.arange(3.0, 7.0) / 10000 ** (6 / 7)).sin())
-    assert position.base == 10000.0
-
-
-def test_a_text_longer_than_the_learned_positions_is_refused() -> None:
-    position = choose(Position, "learned", length=5)(8, 2)
-    position(torch.zeros(1, 2, 8), 3)
-    with pytest.raises(UsageError) as refused:
-        position(torch.zeros(1, 3, 8), 3)
-    assert (refused.value.code, refused.value.headline) == ("C014", "a text of 6 tokens; this model has learned 5 positions")
-    assert refused.value.parts["fix"] == ["a shorter text, or train with position = { name = 'learned', length = 6 } or 'sinusoidal'"]
-
-
-def test_rotary_positions_want_pairs() -> None:
-    with pytest.raises(UsageError) as refused:
-        choose(Position, "rotary")(6, 2)
-    assert (refused.value.code, refused.value.headline) == ("C012", "rotary positions turn pairs of features, but a head has 3")
-    assert refused.value.parts["fix"] == ["dim and heads so that dim / heads is even, now 6 / 2"]
 
 
 def test_dropout_in_evaluation_or_at_rate_0_is_the_identity() -> None:
@@ -252,3 +96,94 @@ def test_a_tied_output_has_one_matrix_that_learns_from_both_sides() -> None:
     tied(embedding(ids))[..., 6].sum().backward()
     changed = embedding.weight.grad.abs().sum(-1) > 0
     assert changed.tolist() == [False, True, True, False, False, False, True]
+
+
+def written_out(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, int, Tensor]:
+    """The formula of the docstring, in double precision: (total, count, nll)."""
+    logits, targets = logits.double().flatten(0, -2), targets.flatten()
+    vocab = logits.shape[1]
+    said = logits.log_softmax(-1)
+    total = nll = 0.0
+    for row, target in enumerate(targets.tolist()):
+        if target == PAD:
+            continue
+        wish = torch.tensor([0.0 if symbol == PAD else smoothing / (vocab - 1) for symbol in range(vocab)], dtype=torch.double)
+        wish[target] += 1 - smoothing
+        total, nll = total - (wish * said[row]).sum(), nll - said[row, target]
+    return total, int((targets != PAD).sum()), nll
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.4])
+@pytest.mark.parametrize("rows", [(1, 1), (3, 5), (1, ROWS - 1), (1, ROWS), (1, ROWS + 1), (3, 2 * ROWS // 3 + 5)], ids=str)
+def test_the_loss_and_its_gradient_are_the_written_out_formula(rows: tuple[int, int], smoothing: float) -> None:
+    logits, targets = torch.randn(*rows, 6) * 3, torch.randint(6, rows)
+    targets[0, 0] = 4
+    ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    loss = cross_entropy(ours, targets, smoothing)
+    total, count, nll = written_out(theirs, targets, smoothing)
+    assert int(loss.count) == count
+    torch.testing.assert_close((loss.total.double(), loss.nll.double()), (total, nll), atol=1e-5, rtol=1e-5, check_dtype=False)
+    (loss.total * 0.7).backward()
+    (total * 0.7).backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-6, rtol=1e-5)
+    assert (ours.grad[targets == PAD] == 0).all()
+    assert not loss.nll.requires_grad
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("cut", [1, 3, 6])
+def test_the_loss_adds_up_over_any_split(cut: int, smoothing: float) -> None:
+    """Hence accumulating gradients over parts of a batch is the batch, if only the sum is divided, by the sum of counts."""
+    logits, targets = torch.randn(4, 7, 6), torch.randint(6, (4, 7))
+
+    def loss_of(x: Tensor, y: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        x = x.clone().requires_grad_()
+        loss = cross_entropy(x, y, smoothing)
+        loss.total.backward()
+        return (loss.total.detach(), loss.nll, loss.count), x.grad
+
+    whole, slope = loss_of(logits, targets)
+    for axis in (0, 1):
+        (one, first), (two, second) = (loss_of(x, y) for x, y in zip(logits.tensor_split([cut], axis), targets.tensor_split([cut], axis), strict=True))
+        torch.testing.assert_close(tuple(a + b for a, b in zip(one, two, strict=True)), whole, **EXACT)
+        torch.testing.assert_close(torch.cat([first, second], axis), slope, **EXACT)
+
+
+def test_padding_takes_no_part_in_the_loss() -> None:
+    logits, targets = torch.randn(2, 5, 6), torch.randint(1, 6, (2, 5))
+    plain = cross_entropy(logits, targets, 0.1)
+    padded = cross_entropy(torch.cat([logits, torch.full((2, 7, 6), 50.0)], 1), torch.cat([targets, torch.full((2, 7), PAD)], 1), 0.1)
+    torch.testing.assert_close(tuple(padded), tuple(plain), **EXACT)
+    nothing = cross_entropy(logits.requires_grad_(), torch.full((2, 5), PAD), 0.1)
+    nothing.total.backward()
+    assert (nothing.total.item(), int(nothing.count), nothing.nll.item()) == (0.0, 0, 0.0)
+    assert (logits.grad == 0).all()
+
+
+def test_nobody_wishes_for_padding_however_smooth_the_wish() -> None:
+    """Fully smoothed, what is best is uniform over all symbols but PAD."""
+    logits = torch.zeros(1, 6)
+    logits[0, PAD] = -1e4
+    logits.requires_grad_()
+    cross_entropy(logits, torch.tensor([3]), 1.0).total.backward()
+    torch.testing.assert_close(logits.grad, torch.zeros(1, 6), atol=1e-6, rtol=0)
+
+
+def test_the_loss_minds_neither_large_logits_nor_half_precision() -> None:
+    logits, targets = torch.randn(5, 6), torch.tensor([1, 2, 3, 0, 5])
+    plain = cross_entropy(logits.clone(), targets, 0.1)
+    torch.testing.assert_close(cross_entropy(logits + 1000, targets, 0.1).total, plain.total, atol=1e-3, rtol=0)
+    half = logits.bfloat16().requires_grad_()
+    loss = cross_entropy(half, targets, 0.1)
+    assert loss.total.dtype == torch.float32
+    torch.testing.assert_close(loss.total, cross_entropy(half.detach().float(), targets, 0.1).total)
+    loss.total.backward()
+    assert half.grad.dtype == torch.bfloat16
+
+
+def test_the_loss_leaves_the_logits_alone() -> None:
+    logits, targets = torch.randn(5, 6, requires_grad=True), torch.tensor([1, 2, 3, 0, 5])
+    before = logits.detach().clone()
+    first = cross_entropy(logits, targets, 0.1)
+    assert torch.equal(logits, before)
+    assert torch.equal(cross_entropy(logits, targets, 0.1).total, first.total)

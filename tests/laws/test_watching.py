@@ -2,56 +2,12 @@
 
 import pytest
 import torch
-from torch.nn import functional
 
 from saccade.attention import watching
-from saccade.attention.attention import FUSED_KEYS_ON_CPU
-from saccade.attention.masks import causal, padding
+from saccade.attention.masks import causal
 
-from .parts import DECODERS, ENCODERS, SCORES, B, S, V, make_encoder, pad, setup, sources
+from .parts import DECODERS, ENCODERS, B, S, V, make_encoder, pad, setup, sources
 from .test_attention import EXACT, ask, draw, every_score, make_attention, make_multi_head
-
-
-def kernels_called(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    calls = []
-    real = functional.scaled_dot_product_attention
-    monkeypatch.setattr(functional, "scaled_dot_product_attention", lambda *a, **k: calls.append(1) or real(*a, **k))
-    return calls
-
-
-LONG = FUSED_KEYS_ON_CPU
-MASKS = {
-    "none": lambda: None,
-    "padding": lambda: padding(torch.arange(LONG) < torch.tensor([LONG, 150])[:, None]),
-    "causal": lambda: causal(4, LONG)[None, None],
-    "blind": lambda: padding(torch.arange(LONG) < torch.tensor([LONG, 0])[:, None]),
-}
-
-
-@pytest.mark.parametrize("mask", MASKS)
-@pytest.mark.parametrize("score", SCORES)
-def test_watching_changes_no_output(score: str, mask: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    attention, hidden = make_multi_head(score).eval(), MASKS[mask]()
-    query, memory = torch.randn(2, 4, 8), torch.randn(2, LONG, 6)
-    calls = kernels_called(monkeypatch)
-    with torch.no_grad():
-        fused = attention(query, *attention.project(memory), hidden)
-        dot = attention.attention.score.dot_factor(4) is not None
-        assert len(calls) == dot
-        with watching(attention) as seen:
-            watched = attention(query, *attention.project(memory), hidden)
-        assert len(calls) == dot
-    torch.testing.assert_close(watched, fused, **EXACT)
-    torch.testing.assert_close(attention(query, *attention.project(memory), hidden), fused, **EXACT)
-    assert len(calls) == dot  # on a CPU the kernel does not pay where gradients are wanted
-    assert seen["attention"][0].shape == (2, 2, 4, LONG)
-
-
-def test_few_keys_do_not_pay_for_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    attention, calls = make_multi_head("scaled_dot"), kernels_called(monkeypatch)
-    with torch.no_grad():
-        attention(torch.randn(2, 4, 8), *attention.project(torch.randn(2, LONG - 1, 6)))
-    assert not calls
 
 
 @pytest.mark.parametrize("name", [name for name in DECODERS if not name.endswith("-lm")])
