@@ -33,18 +33,16 @@ RECIPE: dict[str, Any] = {
     },
     "search": {"beam": 3, "longest_ratio": 0.0, "longest_extra": 12},
 }
-SHOWN = ("17. März 2004", "le 3 septembre 1998", "Friday, June 21, 2024", "5 października 1987", "2031 m. gegužės 2 d.")
+SHOWN = ("17. März 2004", "le 3 septembre 1998", "Friday, June 21, 2024", "5 października 1987", "5 oktober 2031")
 
 
 def run_demo(folder: Path, console: Console) -> None:
     """Write data, train, score on dates and on a format never seen, translate, draw."""
     data = dates()
     files = write(data, folder / "data")
-    console.print(f'Wrote {len(data.train):,} pairs to {files["train"]}     ("{data.train[0].written}" -> "{data.train[0].iso}")', markup=False)
-    console.print(
-        f"{len({example.language for example in data.train})} languages, {len({example.format for example in data.train})} formats; one more format is kept back for the test",
-        markup=False,
-    )
+    console.print(f'Wrote {len(data.train):,} pairs to {files["train"]}     ("{data.train[0].written}" -> "{data.train[0].iso}")', markup=False, soft_wrap=True)
+    languages, formats = ({getattr(example, kind) for example in data.train} for kind in ("language", "format"))
+    console.print(f"{len(languages)} languages, {len(formats)} formats; one more format is kept back for the test", markup=False)
     table = {**RECIPE, "data": {"folder": str(folder / "data"), "train": files["train"].name, "valid": files["valid"].name, "test": files["test"].name}}
     run = Run.begin(from_table(table), next_run(folder, "dates"))
     seconds = _train(run, console)
@@ -52,7 +50,7 @@ def run_demo(folder: Path, console: Console) -> None:
     console.print(f"ok  trained in {clock(seconds)}", markup=False)
     _report(model, data.test, "held-out dates")
     _report(model, data.unseen_format, f'a format never seen ("{data.unseen_format[0].written}")')
-    answers = model.predict(list(SHOWN[:4]))
+    answers = model.predict(list(SHOWN))
     for answer in answers:
         print(f"  {answer.source:<26} {answer.text}")
     pictures = [*write_picture([answer.attention for answer in answers], folder / "attention.html"), *_png(answers[0].attention, folder)]

@@ -14,7 +14,8 @@ What is not `task`, `seed`, `size`, `data`, `training` or `search` is a knob of 
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 
 import tomli_w
 import torch
+from torch.overrides import TorchFunctionMode
 
 from .errors import UsageError, suggestion
 from .families import contract_of, find, knobs, name_of, settings, write_settings
@@ -79,7 +81,8 @@ def read_recipe(path: Path | str | None = None, *, overrides: Sequence[str] = ()
         setting = error.setting or ".".join(filter(None, said.groups() if said else ()))
         turned = {override.partition("=")[0].strip() for override in overrides}
         # What the command line said is not to be looked for in the file.
-        line = None if any(f"{setting}.".startswith(f"{key}.") for key in turned) else line_of(text, setting)
+        place = f"{setting}.name" if error.code == "C010" else setting
+        line = None if any(f"{place}.".startswith(f"{key}.") for key in turned) else line_of(text, place)
         if line is None:
             raise
         raise error.reworded(f"{path} line {line}: {error.headline}", setting) from error
@@ -100,8 +103,25 @@ def check(recipe: Recipe) -> None:
     """Build all of it without a number in it (torch's meta device): `UsageError` C012 if a part is impossible or two do not fit."""
     _check_sizes(write_settings(recipe.task), "")
     recipe.training.schedule(recipe.training.learning_rate, recipe.training.steps)
-    with torch.device("meta"):
+    with on_paper():
         recipe.task().build()
+
+
+@contextmanager
+def on_paper() -> Iterator[None]:
+    """What is built in here has shapes and no numbers: it takes no memory and no time (torch's meta device)."""
+    with torch.device("meta"), _NothingDrawn():
+        yield
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves out the drawing of fresh weights: the first draw without numbers makes torch import a second's worth of modules."""
+
+    def __torch_function__(self, function: Callable, types: object, arguments: tuple = (), named: dict[str, Any] | None = None) -> Any:
+        named = named or {}
+        if getattr(function, "__name__", "") in ("normal_", "uniform_", "kaiming_uniform_", "random_"):
+            return arguments[0] if arguments else named["tensor"]
+        return function(*arguments, **named)
 
 
 def _check_sizes(table: dict[str, Any], where: str) -> None:

@@ -9,6 +9,7 @@ model.predict(["Guten Morgen."])
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -21,9 +22,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from .errors import DataError, ModelError, ResourceError, UsageError
+from .errors import DataError, ModelError, ResourceError, SaccadeError, UsageError, printable
 from .metrics import Score
-from .recipe import Recipe, check, from_table, read_recipe
+from .recipe import Recipe, check, from_table, on_paper, read_recipe
 from .search import Search
 from .tasks import Data, Splits, Task
 from .tasks.translate import Prediction, Translate
@@ -60,15 +61,24 @@ class Model:
         self.recipe, self.task, self.network, self.about = recipe, task, network, about
 
     def predict(self, texts: Sequence[str], *, search: Search | None = None, prefixes: Sequence[str] | None = None) -> list[Answer]:
-        """An answer to each text, in order; `prefixes` are how the answers must begin."""
+        """An answer to each text, in order; `prefixes` are how the answers must begin (`UsageError` C023 if one cannot)."""
         if isinstance(texts, str):
             raise TypeError("predict takes a list of texts: predict([text])")
         found = self.task.predict(self.network, texts, search or self.recipe.search, prefixes)
+        for number, said in enumerate(found):
+            if not said or said[0].score == -math.inf:
+                raise _speechless(prefixes[number] if prefixes else "")
         return [Answer(text, said[0].text, said[0].score, said, self) for text, said in zip(texts, found, strict=True)]
 
     def test(self, pairs: Sequence[Any], *, search: Search | None = None) -> list[Score]:
         """The task's metrics on these examples."""
         return self.task.evaluate(self.network, pairs, search or self.recipe.search)
+
+
+def _speechless(prefix: str) -> SaccadeError:
+    if prefix:
+        return UsageError("C023", f"no answer can begin with {printable(prefix)!r}", why="it holds symbols that the model never learned", fix="another prefix")
+    return ModelError("M015", "the model gives every answer probability 0: its weights are no use", fix="copy it again, or train with a lower rate")
 
 
 def load(path: Path | str, *, device: str = "auto") -> Model:
@@ -85,7 +95,7 @@ def load(path: Path | str, *, device: str = "auto") -> Model:
         task.restore({name: tensor for name, tensor in tensors.items() if name.startswith("tokenizer.")})
     except KeyError as error:
         raise ModelError("M011", f"{file} has no {error.args[0]}", fix="copy the model again from where it came from") from error
-    with torch.device("meta"):  # a file that promises more than it holds is refused before there is memory for it
+    with on_paper():  # a file that promises more than it holds is refused before there is memory for it
         load_weights(task.build(), tensors, file)
     network = task.build()
     load_weights(network, tensors, file)

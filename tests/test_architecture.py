@@ -90,7 +90,8 @@ def test_help_is_quick_because_torch_stays_out():
     import subprocess
     import sys
 
-    code = "import sys; sys.argv = ['saccade', '--help']\nfrom saccade import cli\ntry:\n    cli.main()\nexcept SystemExit:\n    pass\nprint('torch' in sys.modules, 'numpy' in sys.modules)"
+    lines = ["import sys", "sys.argv = ['saccade', '--help']", "from saccade import cli", "try:", "    cli.main()", "except SystemExit:", "    pass"]
+    code = "\n".join([*lines, "print('torch' in sys.modules, 'numpy' in sys.modules)"])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("False False")
 

@@ -42,7 +42,7 @@ class _CrossEntropy(torch.autograd.Function):
                 loss = (1 - smoothing) * true + share * (others * log_sum - (x.sum(-1) - x[:, PAD]))
             total, nll = total + loss[real].sum(), nll + true[real].sum()
             if gradient is not None:
-                slope = x.sub_(log_sum[:, None]).exp_()
+                slope = (x - log_sum[:, None]).exp_()
                 if smoothing:
                     slope[:, :PAD] -= share
                     slope[:, PAD + 1 :] -= share

@@ -105,7 +105,7 @@ def beam_search(
     with watch as seen:
         while True:
             logits, state = decoder(unread, beams.state, memory)
-            beams = beams._replace(state=state, received=beams.received + _looked(seen, beams.ended) if seen else beams.received)
+            beams = beams._replace(state=state, received=beams.received + _looked(seen, beams.ended) if search.coverage_penalty else beams.received)
             step = logits[:, -1].float().log_softmax(-1)
             for constraint in constraints:
                 step = constraint(step, beams.tokens, sentence.repeat_interleave(beam))

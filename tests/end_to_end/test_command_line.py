@@ -191,15 +191,22 @@ def test_a_picture_of_where_the_model_looked(trained, tmp_path, ending):
     if ending == "png":
         pytest.importorskip("matplotlib")
     path = tmp_path / f"look.{ending}"
-    said = run("predict", trained[0], "abc", "", "--attention", path)
+    said = run("predict", trained[0], "abc", "ab", "--attention", path)
     assert (said.status, said.out.count("\n")) == (0, 2)
     assert said.err.startswith(f"wrote {path}\n")
     content = path.read_bytes()
     assert content.startswith({"html": b"<!doctype html>", "json": b'{"format":"saccade-attention"', "png": b"\x89PNG"}[ending])
     if ending == "json":
         looks = json.loads(content)["looks"]
-        assert [look["source"] for look in looks] == ["abc", ""]
+        assert [look["source"] for look in looks] == ["abc", "ab"]
         assert np.array(looks[0]["layers"][0]["heads"][0]).shape == (len(said.out.split("\n")[0]) + 1, 4)
+
+
+def test_an_empty_answer_has_a_picture_too(trained, tmp_path):
+    said = run("predict", trained[0], "--attention", tmp_path / "look.json", stdin=b"\nabc\n")
+    assert (said.status, said.out.split("\n")[0]) == (0, "")
+    looks = json.loads((tmp_path / "look.json").read_text(encoding="utf-8"))["looks"]
+    assert np.array(looks[0]["layers"][0]["heads"][0]).shape == (1, 1)
 
 
 def test_the_same_in_python(trained):
