@@ -14,7 +14,7 @@
 
 Imports run one way:
     errors <- types <- families <- text <- batches <- layers <- attention <- encoders <- decoders <- search <- models <- metrics
-    <- tasks <- training <- recipe <- run <- serving <- dates doctor display <- demo <- cli
+    <- tasks <- training <- recipe <- run <- serving <- dates doctor listing display <- demo <- cli
 A folder that holds a contract in its `__init__` is a family: every other file in it is one member, and nothing is registered.
 """
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import __version__
-from .errors import DataError, SaccadeError, UsageError, suggestion
+from .errors import SaccadeError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,17 +32,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Train, run and look inside sequence models on your own data.\n\nFirst steps:  saccade demo    or    saccade train source.txt target.txt",
 )
-FAMILIES = {
-    "tasks": "saccade.tasks",
-    "encoders": "saccade.encoders",
-    "decoders": "saccade.decoders",
-    "scores": "saccade.attention.scores",
-    "cells": "saccade.layers.cells",
-    "positions": "saccade.layers.positions",
-    "tokenizers": "saccade.text.tokenizers",
-    "metrics": "saccade.metrics",
-    "schedules": "saccade.training.schedules",
-}
 
 Words = Annotated[list[str], typer.Argument(help="Two parallel files, or one TSV; a recipe (.toml); settings like training.steps=2000.", show_default=False)]
 RunPath = Annotated[Path, typer.Argument(help="A run directory, or a model.safetensors.", show_default=False)]
@@ -102,11 +91,12 @@ def resume(
 def _recipe(words: list[str], task: str, columns: str | None, keep_first: int | None, size: str | None) -> "Recipe":
     """What was asked for: at most one recipe, files, and settings."""
     from .recipe import locate, read_recipe, shipped
+    from .text.stream import is_file
 
     known = {path.stem for path in shipped().glob("*.toml")}
-    overrides = [word for word in words if "=" in word and not _is_file(word)]
+    overrides = [word for word in words if "=" in word and not is_file(word)]
     rest = [word for word in words if word not in overrides]
-    recipes = [word for word in rest if word.endswith(".toml") or (word in known and not _is_file(word))]
+    recipes = [word for word in rest if word.endswith(".toml") or (word in known and not is_file(word))]
     files = [word for word in rest if word not in recipes]
     if len(recipes) > 1:
         raise UsageError("C018", f"one recipe at a time, found {len(recipes)}: {', '.join(recipes)}", fix=f"saccade train {recipes[0]}")
@@ -131,14 +121,6 @@ def _recipe(words: list[str], task: str, columns: str | None, keep_first: int | 
     if not recipe.data.train:
         raise UsageError("C019", "the recipe names no training data", fix="saccade train RECIPE source.txt target.txt, or data.folder=DIR")
     return recipe
-
-
-def _is_file(word: str) -> bool:
-    """Is it the name of a file?  A text may be longer than any name can be."""
-    try:
-        return Path(word).is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def _describe(console: "Console", begun: "Run") -> None:
@@ -237,61 +219,27 @@ def predict(
 ) -> None:
     """Answer texts: one line in, one line out (with --n-best: rank TAB answer)."""
     from .run import load
+    from .text.stream import chunks
 
     model = load(run)
     search = _search(model, max(beam or model.recipe.search.beam, n_best))
     looks = []
-    for chunk in _chunks(texts):
+    for chunk in chunks(texts or [], sys.stdin.buffer, 1 if sys.stdin.isatty() else 1024):
         for answer in model.predict(chunk, search=search, prefixes=[prefix] * len(chunk) if prefix else None):
             if attention:
                 looks.append(answer.attention)
             for rank, said in enumerate(answer.alternatives[:n_best], 1):
                 if as_json:
-                    print(
-                        json.dumps(
-                            {"source": answer.source, "rank": rank, "text": said.text, "score": said.score, "complete": said.complete}, ensure_ascii=False
-                        )
-                    )
+                    record = {"source": answer.source, "rank": rank, "text": said.text, "score": said.score, "complete": said.complete}
+                    print(json.dumps(record, ensure_ascii=False))
                 else:
-                    row = [str(rank)] * (n_best > 1) + [said.text.replace("\n", " ")] + [f"{said.score:.4f}"] * scores
-                    print("\t".join(row))
+                    print("\t".join([str(rank)] * (n_best > 1) + [said.text.replace("\n", " ")] + [f"{said.score:.4f}"] * scores))
         sys.stdout.flush()
     if attention:
         from .serving.picture import write
 
         for path in write(looks, attention):
             print(f"wrote {path}", file=sys.stderr)
-
-
-def _chunks(texts: list[str] | None, size: int = 1024) -> Iterator[list[str]]:
-    """Texts in groups; from a terminal one at a time.  `DataError` D003, after what came before, where one is not UTF-8."""
-    from .text.corpus import read_lines
-
-    if texts:
-        yield [line for text in texts for line in (read_lines(text) if _is_file(text) else [_utf8(os.fsencode(text), "an argument")])]
-        return
-    lines: list[str] = []
-    for number, line in enumerate(iter(sys.stdin.buffer.readline, b""), 1):
-        line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-        try:
-            lines.append(_utf8(line.removesuffix(b"\n").removesuffix(b"\r"), f"stdin line {number:,}"))
-        except DataError:
-            yield lines
-            raise
-        if len(lines) == size or sys.stdin.isatty():
-            yield lines
-            lines = []
-    if lines:
-        yield lines
-
-
-def _utf8(text: bytes, where: str) -> str:
-    try:
-        return text.decode("utf-8")
-    except UnicodeDecodeError as error:
-        column = len(text[: error.start].decode("utf-8")) + 1
-        fix = "iconv -f WINDOWS-1252 -t UTF-8, if that is what it is"
-        raise DataError("D003", f"{where}, column {column}: byte 0x{text[error.start]:02X} is not UTF-8", look=repr(text[:60]), fix=fix) from error
 
 
 def _search(model: "Model", beam: int | None) -> "Search":
@@ -301,41 +249,12 @@ def _search(model: "Model", beam: int | None) -> "Search":
 
 
 @app.command(name="list")
-def list_(family: Annotated[str, typer.Argument(help=f"recipes, {', '.join(FAMILIES)}.")] = "") -> None:
+def list_(family: Annotated[str, typer.Argument(help="recipes, encoders, decoders, scores ...: saccade list tells.")] = "") -> None:
     """What there is to choose from: families, or the members of one with their settings."""
-    if family == "recipes":
-        from .recipe import shipped
+    from .listing import listing
 
-        for path in sorted(shipped().glob("*.toml"), key=lambda path: path.stem):
-            print(f"{path.stem:<24} {path.read_text(encoding='utf-8').split(chr(10))[0].lstrip('# ')}")
-    elif family in FAMILIES:
-        _list_members(family)
-    elif family:
-        raise UsageError("C010", f"no family called {family!r}", fix=suggestion(family, [*FAMILIES, "recipes"]))
-    else:
-        from .families import members
-
-        for name, package in FAMILIES.items():
-            print(f"{name:<12} {'  '.join(members(package))}")
-
-
-def _list_members(family: str) -> None:
-    import importlib
-    import inspect
-
-    from .families import find, members, write_settings
-
-    package = importlib.import_module(FAMILIES[family])
-    contract = next(
-        c
-        for c in vars(package).values()
-        if inspect.isclass(c) and c.__module__ == package.__name__ and hasattr(c, "__init__") and f"{c.__name__.lower()}s" == family
-    )
-    for name in members(package.__name__):
-        member = find(contract, name)
-        about = (sys.modules[member.__module__].__doc__ or "").split("\n")[0]
-        knobs = ", ".join(f"{key} = {json.dumps(value['name'] if isinstance(value, dict) else value)}" for key, value in write_settings(member).items())
-        print(f"{name:<14} {about}" + (f"\n{'':<14} {knobs}" if knobs else ""))
+    for line in listing(family):
+        print(line)
 
 
 @app.command()

@@ -64,7 +64,9 @@ class Display:
         model = f"Model      {event.weights / 1e6:.1f} M weights, {event.precision} on {event.device}"
         self.console.print(f"{model}\nBatches    {event.batches:,} an epoch, {100 * event.padding:.1f} % padding", highlight=False, soft_wrap=True)
         if event.left_out:
-            self.console.print(f"!          {event.left_out:,} training examples are too long and left out (task setting: longest)", highlight=False, soft_wrap=True)
+            self.console.print(
+                f"!          {event.left_out:,} training examples are too long and left out (task setting: longest)", highlight=False, soft_wrap=True
+            )
 
     def step(self, event: Step) -> None:
         """How fast, how long to go."""

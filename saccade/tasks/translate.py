@@ -161,7 +161,7 @@ class Translate(Task):
     def _output_pieces(self, answer: Prediction) -> list[Piece]:
         """The symbols said, with the characters of the answer that each of them added."""
         ends = [len(self.target.decode(answer.ids[: i + 1])) for i in range(len(answer.ids))]
-        starts = [0, *ends[:-1]]
+        starts = [0, *ends][: len(ends)]
         return [Piece(i, answer.text[min(a, b) : b], min(a, b), b) for i, a, b in zip(answer.ids, starts, ends, strict=True)]
 
     def state(self) -> dict[str, Tensor]:

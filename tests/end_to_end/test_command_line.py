@@ -18,7 +18,7 @@ import torch
 from safetensors import safe_open
 
 import saccade
-from saccade import cli
+from saccade import cli, listing
 from saccade.families import members
 from saccade.recipe import from_table, read_recipe, shipped
 from saccade.run import Run, load, plain
@@ -245,8 +245,8 @@ def test_a_model_file_says_nothing_about_the_place_it_was_made_in(trained):
 
 def test_list_names_every_family_and_every_member():
     lines = run("list").out.splitlines()
-    assert [line.split()[0] for line in lines] == list(cli.FAMILIES)
-    for line, (name, package) in zip(lines, cli.FAMILIES.items(), strict=True):
+    assert [line.split()[0] for line in lines] == list(listing.FAMILIES)
+    for line, (name, package) in zip(lines, listing.FAMILIES.items(), strict=True):
         assert line.split()[1:] == members(package)
         shown = run("list", name)
         assert (shown.status, shown.err) == (0, "")
