@@ -53,7 +53,7 @@ def find(contract: type[T], name: str, where: str = "") -> type[T]:
     return found[0]
 
 
-def name_of(member: type | partial) -> str:
+def name_of(member: Callable) -> str:
     """The name under which a recipe asks for this member: its file's."""
     return (member.func if isinstance(member, partial) else member).__module__.rsplit(".", 1)[-1]
 

@@ -55,9 +55,9 @@ class Recipe:
         """Every setting spelled out; reading it back gives an equal recipe."""
         table: dict[str, Any] = {"task": name_of(self.task), "seed": self.seed}
         table |= write_settings(self.task)
-        for name in ("data", "training", "search"):
-            part = getattr(self, name)
-            table[name] = write_settings(partial(type(part), **vars(part)))
+        parts: dict[str, Any] = {"data": self.data, "training": self.training, "search": self.search}
+        for name, part in parts.items():
+            table[name] = write_settings(partial(part.__class__, **vars(part)))
         return tomli_w.dumps(table)
 
 
@@ -156,8 +156,8 @@ def from_table(table: dict[str, Any]) -> Recipe:
             error.parts["fix"] = [suggestion(str(error.setting), [*knobs(member), *OWN])]
             raise error.reworded(error.headline) from error
         raise
-    parts = {name: kind(**settings(kind, own.get(name, {}), name)) for name, kind in (("data", Data), ("training", Training), ("search", Search))}
-    return Recipe(task, parts["data"], parts["training"], parts["search"], seed)
+    data, training, search = (settings(kind, own.get(name, {}), name) for name, kind in (("data", Data), ("training", Training), ("search", Search)))
+    return Recipe(task, Data(**data), Training(**training), Search(**search), seed)
 
 
 def sized(member: type, chosen: dict[str, Any], size: Any) -> dict[str, Any]:
@@ -209,7 +209,7 @@ def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def line_of(text: str, setting: str) -> int | None:
     """The line of a TOML file that speaks of `setting`, or of the table around it."""
-    section, best = "", (0, None)
+    section, longest, best = "", 0, None
     for number, line in enumerate(text.split("\n"), 1):
         if header := re.match(r"\s*\[([\w.]+)\]", line):
             section, name = header[1], header[1]
@@ -217,9 +217,9 @@ def line_of(text: str, setting: str) -> int | None:
             name = f"{section}.{key[1]}".lstrip(".")
         else:
             continue
-        if f"{setting}.".startswith(f"{name}.") and len(name) > best[0]:
-            best = (len(name), number)
-    return best[1]
+        if f"{setting}.".startswith(f"{name}.") and len(name) > longest:
+            longest, best = len(name), number
+    return best
 
 
 def shipped() -> Path:

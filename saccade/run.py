@@ -26,8 +26,7 @@ from .errors import DataError, ModelError, ResourceError, SaccadeError, UsageErr
 from .metrics import Score
 from .recipe import Recipe, check, from_table, on_paper, read_recipe
 from .search import Search
-from .tasks import Data, Splits, Task
-from .tasks.translate import Prediction, Translate
+from .tasks import Data, Prediction, Splits, Task
 from .training.checkpoint import checkpoints, load_model, load_weights, space_for
 from .training.loop import Event, train
 from .training.settings import pick_device
@@ -57,7 +56,7 @@ class Answer:
 class Model:
     """A trained model: raw text in, text out."""
 
-    def __init__(self, recipe: Recipe, task: Translate, network: torch.nn.Module, about: dict[str, Any]) -> None:
+    def __init__(self, recipe: Recipe, task: Task, network: torch.nn.Module, about: dict[str, Any]) -> None:
         self.recipe, self.task, self.network, self.about = recipe, task, network, about
 
     def predict(self, texts: Sequence[str], *, search: Search | None = None, prefixes: Sequence[str] | None = None) -> list[Answer]:
@@ -118,7 +117,7 @@ def _recipe_of(file: Path, about: dict[str, Any]) -> Recipe:
 class Run:
     """A run directory with its data read and its tokenizers learned: what is needed to train."""
 
-    def __init__(self, path: Path, recipe: Recipe, task: Translate, splits: Splits) -> None:
+    def __init__(self, path: Path, recipe: Recipe, task: Task, splits: Splits) -> None:
         self.path, self.recipe, self.task, self.splits = path, recipe, task, splits
 
     @classmethod

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from ..metrics import Score
+from ..metrics import Metric, Score
 from ..search import Search
-from ..types import Batch, Loss
+from ..types import Batch, Look, Loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +71,21 @@ class Examples(NamedTuple):
         return [len(row) for row in self.source], [len(row) for row in self.target]
 
 
+class Prediction(NamedTuple):
+    """One answer: its text, its log-probability and what it was ranked by, both in nats."""
+
+    text: str
+    score: float
+    rank: float
+    ids: list[int]
+    complete: bool
+
+
 class Task(ABC):
-    """read -> learn -> build -> examples -> batch -> loss; then predict and evaluate."""
+    """read -> learn -> build -> examples -> batch -> loss; then predict, look and evaluate."""
+
+    metrics: list[Metric]
+    """The one that decides first."""
 
     @abstractmethod
     def read(self, data: Data) -> Splits:
@@ -101,6 +114,14 @@ class Task(ABC):
     @abstractmethod
     def evaluate(self, model: nn.Module, raw: Sequence[Any], search: Search) -> list[Score]:
         """The task's metrics, the one that decides first."""
+
+    @abstractmethod
+    def predict(self, model: nn.Module, texts: Sequence[str], search: Search, prefixes: Sequence[str] | None = None) -> list[list[Prediction]]:
+        """For each text the answers, best first, in the order of the texts."""
+
+    @abstractmethod
+    def look(self, model: nn.Module, text: str, answer: Prediction) -> Look:
+        """Where the model looked for each piece of an answer."""
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,17 +25,7 @@ from ..text.corpus import Pair, read_pairs, split_by_source
 from ..text.tokenizers import Tokenizer
 from ..text.tokenizers.unigram import Unigram
 from ..types import BOS, EOS, PAD, UNK, Batch, Look, Loss, Piece, pad, to
-from . import Data, Examples, Splits, Task
-
-
-class Prediction(NamedTuple):
-    """One answer: its text, its log-probability and what it was ranked by, both in nats."""
-
-    text: str
-    score: float
-    rank: float
-    ids: list[int]
-    complete: bool
+from . import Data, Examples, Prediction, Splits, Task
 
 
 class Translate(Task):
@@ -111,7 +101,7 @@ class Translate(Task):
         return [metric(said, [pair.target for pair in raw]) for metric in self.metrics]
 
     def predict(
-        self, model: Seq2Seq, texts: Sequence[str], search: Search, prefixes: Sequence[str] | None = None, tokens_per_batch: int = 2048
+        self, model: nn.Module, texts: Sequence[str], search: Search, prefixes: Sequence[str] | None = None, tokens_per_batch: int = 2048
     ) -> list[list[Prediction]]:
         """For each text the `search.beam` best answers, best first; an empty text has the empty answer.
 
@@ -128,7 +118,7 @@ class Translate(Task):
         return answers
 
     @torch.no_grad()
-    def _search(self, model: Seq2Seq, sources: list[list[int]], search: Search, prefixes: list[list[int]] | None) -> list[list[Prediction]]:
+    def _search(self, model: nn.Module, sources: list[list[int]], search: Search, prefixes: list[list[int]] | None) -> list[list[Prediction]]:
         device = next(model.parameters()).device
         source = to(pad(sources), device)
         prompt = torch.full((len(sources), 1), BOS, device=device)
@@ -148,7 +138,7 @@ class Translate(Task):
         return Prediction(self.target.decode(ids), score, rank, ids, ended)
 
     @torch.no_grad()
-    def look(self, model: Seq2Seq, text: str, answer: Prediction) -> Look:
+    def look(self, model: nn.Module, text: str, answer: Prediction) -> Look:
         """Where the model looked for each symbol of `answer`, re-read with the plain attention path."""
         device = next(model.parameters()).device
         source = to(pad([[*self.source.encode(text), EOS]]), device)

@@ -78,7 +78,7 @@ def test_a_signal_loses_nothing(trained, tmp_path, number, status, step):
             time.sleep(0.01)
         child.send_signal(number)
         (path / "go").touch()
-        out, err = child.communicate(timeout=120)
+        out, err = child.communicate(timeout=600)
     finally:
         child.kill()
     assert (child.returncode, out) == (status, "")
