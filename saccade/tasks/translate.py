@@ -50,7 +50,7 @@ class Translate(Task):
         self.source: Tokenizer = tokenizer()
         self.target: Tokenizer = target_tokenizer() if target_tokenizer else self.source
         self.share_embeddings = share_embeddings and target_tokenizer is None
-        self.metrics: list[Metric] = [choose(Metric, name, "task.metrics")() for name in metrics]
+        self.metrics: list[Metric] = [choose(Metric, name, "metrics")() for name in metrics]
 
     def read(self, data: Data) -> Splits:
         """Pairs of texts; what has no file of its own is set aside by hash of the source, so duplicates never straddle."""
@@ -82,7 +82,7 @@ class Translate(Task):
         targets = [[BOS, *self.target.encode(pair.target), EOS] for pair in raw]
         kept = [i for i in range(len(raw)) if max(len(sources[i]), len(targets[i]) - 1) <= self.longest]
         if not kept:
-            raise DataError("D028", f"every pair is longer than {self.longest} tokens", fix=f"task.longest={max(map(len, [*sources, *targets]), default=0)}")
+            raise DataError("D028", f"every pair is longer than {self.longest} tokens", fix=f"longest={max(map(len, [*sources, *targets]), default=0)}")
         return Examples([sources[i] for i in kept], [targets[i] for i in kept])
 
     def batch(self, examples: Examples, rows: Sequence[int]) -> Batch:
@@ -97,7 +97,7 @@ class Translate(Task):
 
     def evaluate(self, model: nn.Module, raw: Sequence[Pair], search: Search) -> list[Score]:
         """The metrics of what the model says for the sources."""
-        said = [answers[0].text for answers in self.predict(model, [pair.source for pair in raw], search)]
+        said = [answers[0].text if answers else "" for answers in self.predict(model, [pair.source for pair in raw], search)]
         return [metric(said, [pair.target for pair in raw]) for metric in self.metrics]
 
     def predict(

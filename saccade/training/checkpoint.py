@@ -186,7 +186,7 @@ def space_for(folder: Path, size: int, what: str = "a checkpoint") -> Iterator[N
         needed = f"needed {_spoken(size)} for {what}" if size else f"no room for {what}"
         kept = checkpoints(folder)
         note = f"the last complete checkpoint is {kept[-1].name}; nothing was damaged" if kept else "no checkpoint was complete yet"
-        fix = "make room, or another place: --run DIR" if what == "a run" else "make room, then: saccade resume"
+        fix = "make room, or another place: --run DIR" if what == "a run" else f"make room, then: saccade resume {folder}"
         raise ResourceError("R001", f"the disk is full: {needed}, {_spoken(shutil.disk_usage(there).free)} free in {folder}", note=note, fix=fix) from error
 
 

@@ -141,23 +141,16 @@ class _Run:
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), training.clip or math.inf))
         total, count = loss.total.item(), int(loss.count)
         if not math.isfinite(total) or not math.isfinite(norm):
-            raise self.diverged(total, norm)
+            raise self.diverged("loss", step + 1, f"loss {total}, gradient norm {norm}, learning rate {self.schedule.rate(step):.2g}")
         self.optimizer.step()
         self.progress.step += 1
         return total, count, norm
 
-    def diverged(self, total: float, norm: float) -> TrainingError:
-        step = self.progress.step + 1
+    def diverged(self, what: str, step: int, look: str) -> TrainingError:
         kept = checkpoints(self.run)
         note = f"the last checkpoint, {kept[-1].name}, is as it was" if kept else "no checkpoint was saved yet"
-        look = f"loss {total}, gradient norm {norm}, learning rate {self.schedule.rate(step - 1):.2g}"
-        return TrainingError(
-            "T001",
-            f"the loss stopped being a number at step {step:,}",
-            look=look,
-            note=note,
-            fix=f"a lower rate: training.learning_rate={self.training.learning_rate / 2:g}",
-        )
+        fix = f"a lower rate: training.learning_rate={self.training.learning_rate / 2:g}"
+        return TrainingError("T001", f"the {what} stopped being a number at step {step:,}", look=look, note=note, fix=fix)
 
     @torch.no_grad()
     def valid_loss(self) -> float:
@@ -174,6 +167,8 @@ class _Run:
     def evaluate(self, train_loss: float) -> Evaluation:
         """Score the validation data; keep the model if it is the best so far."""
         progress, loss = self.progress, self.valid_loss()
+        if not math.isfinite(loss):
+            raise self.diverged("validation loss", progress.step, f"validation loss {loss}")
         scores = self.task.evaluate(self.model, self.splits.valid[: self.training.evaluate_examples], self.greedy) if self.training.evaluate_examples else []
         deciding = scores[0] if scores else Perplexity().from_loss(loss, 1)
         value = deciding.value if deciding.higher_is_better else -deciding.value

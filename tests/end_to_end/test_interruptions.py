@@ -213,7 +213,7 @@ def test_no_room_for_the_log(copy, monkeypatch, number, code):
     if code == "R001":
         assert re.fullmatch(rf"error\[R001\] the disk is full: no room for the log, [\d,]+ [kM]B free in {copy}", headline)
         assert "  note  the last complete checkpoint is step-00000024; nothing was damaged\n" in said.err
-        assert fix == "make room, then: saccade resume"
+        assert fix == f"make room, then: saccade resume {copy}"
     else:
         assert (headline, fix) == (f"error[R004] cannot write to {copy}: [Errno 30] Read-only file system", "another run directory: --run DIR")
     monkeypatch.undo()
@@ -255,6 +255,10 @@ def test_a_disk_that_is_really_full(trained, tmp_path):
     assert kept == ["step-00000010"]
     assert not [name for name in left if name.startswith(".")], "half a checkpoint was left behind"
     headline = rf"error\[R001\] the disk is full: needed [1-9]\d* kB for a checkpoint, \d+ kB free in {tmp_path}/disk/run\n"
-    assert re.search(headline + r"  note  the last complete checkpoint is step-00000010; nothing was damaged\n  fix   make room, then: saccade resume\n", said)
+    assert re.search(
+        headline
+        + rf"  note  the last complete checkpoint is step-00000010; nothing was damaged\n  fix   make room, then: saccade resume {tmp_path}/disk/run\n",
+        said,
+    )
     assert f"Resuming   {tmp_path}/disk/run at step 10 of 24" in said
     assert same_end(tmp_path / "kept", trained)

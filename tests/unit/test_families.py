@@ -9,7 +9,6 @@ import pytest
 
 from saccade.attention.scores import Score
 from saccade.attention.scores.additive import Additive
-from saccade.cli import FAMILIES
 from saccade.decoders import Decoder
 from saccade.decoders.recurrent import Recurrent
 from saccade.encoders import Encoder
@@ -18,6 +17,7 @@ from saccade.errors import UsageError
 from saccade.families import Make, choose, contract_of, find, knobs, members, name_of, read, settings, write, write_settings
 from saccade.layers.cells import Cell
 from saccade.layers.cells.lstm import Lstm
+from saccade.listing import FAMILIES
 from saccade.training.settings import Training
 
 

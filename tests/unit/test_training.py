@@ -90,10 +90,13 @@ def test_scheduled_sampling_without_gold_is_something_else(tmp_path):
     assert bytes_of(tmp_path / "forced")["last"] != bytes_of(tmp_path / "sampled")["last"]
 
 
-@pytest.mark.parametrize(("forcing", "expected"), [("linear", [1.0, 0.5, 0.1]), ("exponential", [1.0, math.exp(-0.5), 0.1]), ("inverse_sigmoid", [10 / 11, 10 / (10 + math.exp(0.5)), 0.1])])
-def test_the_paces_of_scheduled_sampling(forcing, expected):
+PACES = {"linear": 0.5, "exponential": math.exp(-0.5), "inverse_sigmoid": 10 / (10 + math.exp(0.5))}
+
+
+@pytest.mark.parametrize(("forcing", "halfway"), PACES.items())
+def test_the_paces_of_scheduled_sampling(forcing, halfway):
     training = Training(forcing=forcing, forcing_pace=10.0, forcing_floor=0.1)
-    assert [training.gold(step) for step in (0, 5, 1000)] == pytest.approx(expected)
+    assert [training.gold(step) for step in (0, 5, 1000)] == pytest.approx([10 / 11 if forcing == "inverse_sigmoid" else 1.0, halfway, 0.1])
 
 
 class Poisoned:
@@ -128,6 +131,16 @@ def test_a_loss_that_is_no_number_ends_the_run_and_loses_nothing(tmp_path, value
     assert bytes_of(run.path) == bytes_of(tmp_path / "whole")
 
 
+def test_weights_that_are_no_use_are_not_kept(tmp_path):
+    run = Run.begin(toys.recipe(tmp_path), tmp_path / "run")
+    loss = run.task.loss
+    run.task.loss = lambda model, *rest: loss(model, *rest) if model.training else loss(model, *rest)._replace(nll=torch.tensor(math.nan))
+    with pytest.raises(TrainingError, match="the validation loss stopped being a number at step 5"):
+        list(run.train())
+    assert not (run.path / "model.safetensors").exists()
+    assert not checkpoints(run.path)
+
+
 def test_a_full_disk_while_saving_leaves_the_last_checkpoint_alone(tmp_path, monkeypatch):
     run = Run.begin(toys.recipe(tmp_path), tmp_path / "run")
     events, flush = run.train(), checkpoint._flush
@@ -145,7 +158,7 @@ def test_a_full_disk_while_saving_leaves_the_last_checkpoint_alone(tmp_path, mon
         list(events)
     assert (caught.value.code, caught.value.exit_status) == ("R001", 5)
     assert caught.value.parts["note"] == ["the last complete checkpoint is step-00000005; nothing was damaged"]
-    assert caught.value.parts["fix"] == ["make room, then: saccade resume"]
+    assert caught.value.parts["fix"] == [f"make room, then: saccade resume {run.path}"]
     assert [path.name for path in run.path.iterdir() if path.name.startswith(".tmp")] == []
     monkeypatch.undo()
     list(Run.open(run.path).train())
