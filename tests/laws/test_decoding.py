@@ -211,3 +211,36 @@ def test_every_score_drives_every_decoder_and_every_weight_learns(name, score):
     whole, _ = decoder(tokens, state, memory)
     head, after = decoder(tokens[:, :2], state, memory)
     torch.testing.assert_close(torch.cat([head, decoder(tokens[:, 2:], after, memory)[0]], 1), whole, **EXACT)
+
+
+def plain_beam(decoder, encoding, beam, penalty, length):
+    """The same search written out: no cache, no batch, every sentence re-read from the start."""
+    live = [([], 0.0, False)]
+    for _ in range(length):
+        longer = []
+        for ids, score, ended in live:
+            if ended:
+                longer.append((ids, score, True))
+                continue
+            memory, state = decoder.start(encoding, 1)
+            logits, _ = decoder(torch.tensor([[1, *ids]]), state, memory)
+            chances = logits[0, -1].log_softmax(-1).tolist()
+            longer += [([*ids, symbol], score + chance, symbol == EOS) for symbol, chance in enumerate(chances)]
+        longer.sort(key=lambda each: -each[1] / len(each[0]) ** penalty)
+        live = longer[:beam]
+        if all(ended for _, _, ended in live):
+            break
+    return [(ids, score / len(ids) ** penalty) for ids, score, _ in live]
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("beam", [2, 4])
+@pytest.mark.parametrize("name", DECODERS)
+def test_a_narrow_beam_keeps_what_ranks_best(name, beam, penalty):
+    decoder, encoding = setup(name, batch=1)
+    found = beam_search(decoder, encoding, torch.tensor([[1]]), Search(beam=beam, length_penalty=penalty), limits=limits(1, 6))
+    for k, (ids, rank) in enumerate(plain_beam(decoder, encoding, beam, penalty, 6)):
+        said = found.tokens[0, k].tolist()
+        assert said[: len(ids)] == ids
+        assert set(said[len(ids) :]) <= {EOS}
+        assert found.ranks[0, k].item() == pytest.approx(rank, abs=1e-4)
