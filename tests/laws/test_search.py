@@ -13,7 +13,7 @@ from saccade.search.constraints import forbid, forced_prefix, no_repeat
 from saccade.types import EOS, Encoding, Padded, pad, select
 
 from .parts import B, V, setup
-from .toys import all_sentences, enumerate_sentences, make_toy, make_toy_encoding
+from .toys import all_sentences, enumerate_sentences, make_toy, make_toy_encoding, slow_beam
 
 EXACT = {"atol": 1e-4, "rtol": 1e-5}
 TOYS = ["recurrent-fused", "recurrent-before", "transformer"]
@@ -26,11 +26,12 @@ def row(encoding: Encoding, i: int) -> Encoding:
 
 
 def answers(found: Hypotheses, i: int) -> list[tuple[float, float, tuple[int, ...]]]:
-    """[(rank, score, symbols)] of row `i`, EOS included, what is impossible left out."""
+    """[(rank, score, symbols)] of row `i`, EOS included if it was said, what is impossible left out."""
     rows = []
-    for ids, score, rank in zip(found.tokens[i].tolist(), found.scores[i].tolist(), found.ranks[i].tolist(), strict=True):
+    for ids, score, rank, ended in zip(*(part[i].tolist() for part in found), strict=True):
         if score > float("-inf"):
-            rows.append((rank, score, tuple(ids[: ids.index(EOS) + 1] if EOS in ids else ids)))
+            stop = ids.index(EOS) + ended if EOS in ids else len(ids)
+            rows.append((rank, score, tuple(ids[:stop])))
     return rows
 
 
@@ -156,6 +157,29 @@ def test_a_wide_beam_is_exhaustive_with_coverage(name: str, form: str) -> None:
         compare(found, i, every.ids, every.scores, every.scores / divisor + 0.3 * torch.tensor(missing).sum(1))
 
 
+PENALTIES = {
+    "none": {"length_penalty": 0.0},
+    "power": {"length_penalty": 1.0},
+    "gnmt": {"length_penalty": 0.8, "length_form": "gnmt"},
+    "coverage": {"length_penalty": 0.6, "coverage_penalty": 0.8},
+}
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("name", ["recurrent", "transformer"])
+def test_a_narrow_beam_keeps_the_best_ranks_at_every_step(name: str, penalty: str) -> None:
+    """As a search does that grows lists, one hypothesis at a time."""
+    prompt = [1, 4]
+    for seed in range(3):
+        decoder, encoding = make_toy(name, seed, **({"tied": False} if seed else {})), make_toy_encoding(seed)
+        search = Search(beam=2 + seed, **PENALTIES[penalty])
+        found = beam_search(decoder, encoding, torch.tensor([prompt] * B), search, limits=torch.tensor([5, 4, 6]))
+        for i in range(B):
+            expected = slow_beam(decoder, row(encoding, i), prompt, search, [5, 4, 6][i])
+            assert [ids for _, _, ids in answers(found, i)] == [ids for _, ids in expected]
+            assert [rank for rank, _, _ in answers(found, i)] == pytest.approx([rank for rank, _ in expected], abs=1e-4)
+
+
 @pytest.mark.parametrize("search", [{}, {"length_penalty": 0.0}, {"length_form": "gnmt", "coverage_penalty": 0.2}], ids=str)
 @pytest.mark.parametrize("name", ["recurrent", "transformer"])
 def test_no_narrow_beam_beats_an_exhaustive_one(name: str, search: dict[str, Any]) -> None:
@@ -191,6 +215,14 @@ def test_limits_hold_row_by_row(name: str) -> None:
             assert all(symbol == EOS for symbol in (body[body.index(EOS) :] if ended else ids[int(cut[i]) :]))
     assert found.ended.any()
     assert not found.ended.all()
+
+
+def test_who_may_say_nothing_says_nothing() -> None:
+    found = beam_search(make_toy("recurrent"), make_toy_encoding(), torch.ones(B, 1, dtype=torch.long), PLAIN, limits=torch.tensor([0, 2, 0]))
+    assert found.scores[[0, 2], 0].tolist() == found.ranks[[0, 2], 0].tolist() == [0.0, 0.0]
+    assert (found.tokens[[0, 2], 0] == EOS).all()
+    assert not found.ended[[0, 2], 0].any()
+    assert [len(answers(found, i)) for i in range(B)] == [1, 3, 1]
 
 
 def test_a_decoder_that_wants_to_end_ends() -> None:

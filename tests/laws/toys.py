@@ -1,6 +1,7 @@
 """Every sentence a small decoder can say, and how probable each is: the oracle that search is measured against."""
 
 import itertools
+import math
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from saccade.attention import watching
 from saccade.decoders import Decoder
 from saccade.families import choose
+from saccade.search import Search
 from saccade.types import EOS, Encoding, repeat
 
 from .parts import VARIANTS, B, D, S, V
@@ -61,3 +63,28 @@ def enumerate_sentences(decoder: Decoder, encoding: Encoding, prompt: list[int],
         return Sentences(ids, (chosen * counted).sum(1), torch.zeros(len(ids), S))
     mean = torch.stack([look.mean(1) if look.ndim == 4 else look for look in looks]).mean(0)
     return Sentences(ids, (chosen * counted).sum(1), (mean[:, len(prompt) - 1 :] * counted[..., None]).sum(1))
+
+
+@torch.no_grad()
+def slow_beam(decoder: Decoder, encoding: Encoding, prompt: list[int], search: Search, limit: int) -> list[tuple[float, tuple[int, ...]]]:
+    """Beam search for one source, without cache, batch or tensors of hypotheses: [(rank, symbols)], best first."""
+
+    def rank(ids: tuple[int, ...], score: float, received: Tensor) -> float:
+        divisor = ((5 + len(ids)) / 6 if search.length_form == "gnmt" else len(ids)) ** search.length_penalty
+        missing = sum(math.log(min(max(float(p), 1e-9), 1.0)) for p, real in zip(received, encoding.mask[0], strict=True) if real)
+        return score / divisor + search.coverage_penalty * missing
+
+    beams = [((), 0.0, torch.zeros(encoding.mask.shape[1]))]
+    for _ in range(limit):
+        grown = [beam for beam in beams if beam[0] and beam[0][-1] == EOS]
+        for ids, score, received in (beam for beam in beams if not beam[0] or beam[0][-1] != EOS):
+            memory, state = decoder.start(encoding, 1)
+            with watching(decoder) as seen:
+                logits, _ = decoder(torch.tensor([[*prompt, *ids]]), state, memory)
+            looks = [calls[-1][0, ..., -1, :] for name, calls in seen.items() if name.endswith("cross_attention")]
+            now = received + torch.stack([look.reshape(-1, look.shape[-1]).mean(0) for look in looks]).mean(0)
+            grown += [((*ids, symbol), score + step, now) for symbol, step in enumerate(logits[0, -1].log_softmax(-1).tolist())]
+        beams = sorted(grown, key=lambda beam: -rank(*beam))[: search.beam]
+        if all(ids[-1] == EOS for ids, _, _ in beams):
+            break
+    return [(rank(*beam), beam[0]) for beam in beams]
