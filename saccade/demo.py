@@ -41,7 +41,8 @@ def run_demo(folder: Path, console: Console) -> None:
     data = dates()
     files = write(data, folder / "data")
     console.print(f'Wrote {len(data.train):,} pairs to {files["train"]}     ("{data.train[0].written}" -> "{data.train[0].iso}")', markup=False, soft_wrap=True)
-    languages, formats = ({getattr(example, kind) for example in data.train} for kind in ("language", "format"))
+    languages = {example.language.partition("-")[0] for example in data.train} - {"und"}  # und: digits only, of no language
+    formats = {example.format for example in data.train}
     console.print(f"{len(languages)} languages, {len(formats)} formats; one more format is kept back for the test", markup=False)
     table = {**RECIPE, "data": {"folder": str(folder / "data"), "train": files["train"].name, "valid": files["valid"].name, "test": files["test"].name}}
     run = Run.begin(from_table(table), next_run(folder, "dates"))

@@ -137,12 +137,12 @@ def test_a_sentence_that_may_see_nothing_adds_nothing_to_any_gradient(score: str
 @every_score
 def test_a_hidden_key_takes_nothing_however_well_it_answers(score: str, dtype: torch.dtype) -> None:
     attention = make_attention(score).to(dtype)
-    query, keys, values = torch.ones(2, WIDTH, dtype=dtype), torch.randn(KEYS, WIDTH).to(dtype), torch.randn(KEYS, 7).to(dtype)
+    query, keys, values = torch.ones(2, WIDTH, dtype=dtype), -torch.rand(KEYS, WIDTH).to(dtype), torch.randn(KEYS, 7).to(dtype)
     compared = attention.score.compare(query, attention.prepare(keys))
     mask = torch.ones(2, KEYS, dtype=torch.bool)
     mask[0] = False
     mask[1, compared[1].argmax()] = False
-    query = (query * 100).requires_grad_()
+    query = (query * (100 if dtype == torch.float16 else 1e6)).requires_grad_()  # dot products far below zero, hidden ones the least so
     context, weights = ask(attention, query, keys, values, mask)
     assert context.dtype == dtype
     assert (context[0] == 0).all()
@@ -244,11 +244,15 @@ def test_watching_changes_no_output_and_no_gradient(score: str, mask: str, monke
     assert seen["attention"][0].shape == (2, 2, 4, LONG)
 
 
-def test_few_keys_do_not_pay_for_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    attention, calls = make_multi_head("scaled_dot"), kernels_called(monkeypatch)
+@pytest.mark.parametrize(("dtype", "enough"), FUSED_KEYS_ON_CPU.items())
+def test_few_keys_do_not_pay_for_the_kernel(dtype: torch.dtype, enough: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    attention, calls = make_multi_head("scaled_dot").to(dtype), kernels_called(monkeypatch)
+    query, memory = torch.randn(2, 4, 8, dtype=dtype), torch.randn(2, enough, 6, dtype=dtype)
     with torch.no_grad():
-        attention(torch.randn(2, 4, 8), *attention.project(torch.randn(2, LONG - 1, 6)))
-    assert not calls
+        attention(query, *attention.project(memory[:, 1:]))
+        assert not calls
+        attention(query, *attention.project(memory))
+        assert calls
 
 
 def test_masks_are_true_where_one_may_look() -> None:
