@@ -39,7 +39,7 @@ def message(said: Said) -> tuple[str, str]:
     return lines[start], "\n".join(fixes)
 
 
-def refused(said: Said, status: int, headline: str, fix: str) -> None:
+def expect_refusal(said: Said, status: int, headline: str, fix: str) -> None:
     """Nothing on stdout, and exactly this message."""
     assert (said.status, said.out, *message(said)) == (status, "", f"error{headline}", fix)
 
@@ -60,7 +60,7 @@ def test_files_of_different_length(tmp_path):
     target.write_text("".join("\n" if i == 56 else f"Zeile {i}\n" for i in range(190)))
     said = train_on(tmp_path, source, target)
     tail = "if the tail is simply missing:  saccade train ... --keep-first 190"
-    refused(said, 3, "[D012] source and target have different numbers of lines", f"correct line 57, or, {tail}")
+    expect_refusal(said, 3, "[D012] source and target have different numbers of lines", f"correct line 57, or, {tail}")
     assert f"  --> {source}   200 lines\n  --> {target}   190 lines\n" in said.err
     assert f"  look  the files agree up to line 56; line 57 of {target} is empty\n" in said.err
 
@@ -69,36 +69,36 @@ def test_utf16(tmp_path):
     path = tmp_path / "train.tsv"
     path.write_bytes("eins\tone\n".encode("utf-16"))
     fix = f"iconv -f UTF-16 -t UTF-8 {path} > {tmp_path}/train.utf8.tsv"
-    refused(train_on(tmp_path, path), 3, f"[D002] {path} is UTF-16 text, not UTF-8 (it starts with FF FE)", fix)
+    expect_refusal(train_on(tmp_path, path), 3, f"[D002] {path} is UTF-16 text, not UTF-8 (it starts with FF FE)", fix)
 
 
 def test_one_byte_that_is_not_utf8(tmp_path):
     path = tmp_path / "train.tsv"
     path.write_bytes(b"eins\tone\n" * 82 + b"zwei \xff\ttwo\n")
     fix = f"iconv -f ISO-8859-1 -t UTF-8 {path} > {tmp_path}/train.utf8.tsv"
-    refused(train_on(tmp_path, path), 3, f"[D003] {path} line 83, column 6: byte 0xFF is not UTF-8", fix)
+    expect_refusal(train_on(tmp_path, path), 3, f"[D003] {path} line 83, column 6: byte 0xFF is not UTF-8", fix)
 
 
 def test_an_empty_file(tmp_path):
     path = tmp_path / "train.tsv"
     path.touch()
-    refused(train_on(tmp_path, path), 3, f"[D001] {path} is empty (0 bytes)", "check the command that wrote it")
+    expect_refusal(train_on(tmp_path, path), 3, f"[D001] {path} is empty (0 bytes)", "check the command that wrote it")
 
 
 def test_a_file_that_is_not_there(tmp_path):
     (tmp_path / "train.en").write_text("one\n")
     said = train_on(tmp_path, tmp_path / "train.enn", tmp_path / "train.en")
-    refused(said, 2, f"[C003] there is no file {tmp_path}/train.enn", f"did you mean {tmp_path}/train.en?   (in {tmp_path})")
+    expect_refusal(said, 2, f"[C003] there is no file {tmp_path}/train.enn", f"did you mean {tmp_path}/train.en?   (in {tmp_path})")
 
 
 def test_three_columns(tmp_path):
     path = tmp_path / "train.tsv"
     path.write_text("".join(f"{pair.source}\t{pair.target}\tnote\n" for pair in toys.pairs(80)))
-    refused(train_on(tmp_path, path), 3, f"[D014] {path} line 1 has 3 columns; 2 are expected", "choose two: --columns 1,2")
+    expect_refusal(train_on(tmp_path, path), 3, f"[D014] {path} line 1 has 3 columns; 2 are expected", "choose two: --columns 1,2")
     settings = ["tokenizer=characters", "training.steps=1", "training.evaluate_examples=1", "search.beam=1", "search.longest_extra=1"]
     assert run("train", path, "--columns", "1,2", "--size", "tiny", "--run", tmp_path / "run", *settings).status == 0
     assert Run.open(tmp_path / "run").splits.train[0] == toys.pairs(80)[0]
-    refused(train_on(tmp_path / "other", path, "--columns", "one"), 2, "[C012] --columns one: expected two numbers", "--columns 1,2")
+    expect_refusal(train_on(tmp_path / "other", path, "--columns", "one"), 2, "[C012] --columns one: expected two numbers", "--columns 1,2")
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -141,7 +141,7 @@ def test_a_byte_on_stdin_that_is_not_utf8_spoils_only_what_follows(trained):
     expected = load(trained).predict(["abc"])[0].text
     assert (said.status, said.out) == (3, f"{expected}\n")
     assert message(said) == ("error[D003] stdin line 2, column 3: byte 0xFF is not UTF-8", "iconv -f WINDOWS-1252 -t UTF-8, if that is what it is")
-    refused(run("predict", trained, "é\udcff"), 3, "[D003] an argument, column 2: byte 0xFF is not UTF-8", message(said)[1])
+    expect_refusal(run("predict", trained, "é\udcff"), 3, "[D003] an argument, column 2: byte 0xFF is not UTF-8", message(said)[1])
 
 
 def test_empty_and_very_long_lines_are_answered_in_order(trained):
@@ -159,7 +159,7 @@ def test_nothing_on_stdin_gives_nothing(trained):
 
 
 def test_a_prefix_that_no_answer_can_have(trained):
-    refused(run("predict", trained, "abc", "--prefix", "aé"), 2, "[C023] no answer can begin with 'aé'", "another prefix")
+    expect_refusal(run("predict", trained, "abc", "--prefix", "aé"), 2, "[C023] no answer can begin with 'aé'", "another prefix")
 
 
 # -- the command line and the recipe --
@@ -185,23 +185,23 @@ def with_recipe(folder: Path, *words: str, **changed: str) -> tuple[Said, str]:
 
 def test_an_unknown_setting_in_a_recipe(tmp_path):
     said, path = with_recipe(tmp_path, learning_rate="learning_rte = 1e-3")
-    refused(said, 2, f"[C011] {path} line 20: unknown setting training.learning_rte", "did you mean learning_rate?")
+    expect_refusal(said, 2, f"[C011] {path} line 20: unknown setting training.learning_rte", "did you mean learning_rate?")
     said, path = with_recipe(tmp_path, tokenizer='tokeniser = "bpe"')
-    refused(said, 2, f"[C011] {path} line 2: unknown setting tokeniser", "did you mean tokenizer?")
+    expect_refusal(said, 2, f"[C011] {path} line 2: unknown setting tokeniser", "did you mean tokenizer?")
 
 
 def test_a_value_of_another_type(tmp_path):
     said, path = with_recipe(tmp_path, steps='steps = "4k"')
-    refused(said, 2, f"[C013] {path} line 18: training.steps: expected a whole number, found '4k'", "training.steps=4000")
+    expect_refusal(said, 2, f"[C013] {path} line 18: training.steps: expected a whole number, found '4k'", "training.steps=4000")
     said, _ = with_recipe(tmp_path, "training.steps=4k")
-    refused(said, 2, "[C013] training.steps: expected a whole number, found '4k'", "training.steps=4000")
+    expect_refusal(said, 2, "[C013] training.steps: expected a whole number, found '4k'", "training.steps=4000")
 
 
 def test_heads_that_do_not_divide_the_width(tmp_path):
     said, path = with_recipe(tmp_path, name='name = "transformer"\nheads = 5')
-    refused(said, 2, f"[C012] {path} line 9: encoder: heads = 5 does not divide dim = 24", "heads could be 1, 2, 3, 4, 6, 8, 12")
+    expect_refusal(said, 2, f"[C012] {path} line 9: encoder: heads = 5 does not divide dim = 24", "heads could be 1, 2, 3, 4, 6, 8, 12")
     said, _ = with_recipe(tmp_path, "encoder=transformer", "encoder.heads=3")
-    refused(said, 2, "[C012] encoder: heads = 3 does not divide dim = 256", "heads could be 1, 2, 4, 8, 16")
+    expect_refusal(said, 2, "[C012] encoder: heads = 3 does not divide dim = 256", "heads could be 1, 2, 4, 8, 16")
 
 
 @pytest.mark.parametrize(
@@ -221,19 +221,19 @@ def test_heads_that_do_not_divide_the_width(tmp_path):
 )
 def test_settings_that_cannot_be(tmp_path, setting, headline, fix):
     said, _ = with_recipe(tmp_path, setting)
-    refused(said, 5 if "R002" in headline else 2, headline, fix)
+    expect_refusal(said, 5 if "R002" in headline else 2, headline, fix)
 
 
 def test_recipes_that_are_none(tmp_path):
     path = tmp_path / "wrong.toml"
     fix = "see the recipes that come with saccade: saccade list recipes"
     path.write_bytes(b"\xff\xfet\x00")
-    refused(run("train", path), 2, f"[C016] {path} is not TOML: it is not UTF-8 text", fix)
+    expect_refusal(run("train", path), 2, f"[C016] {path} is not TOML: it is not UTF-8 text", fix)
     path.write_text("task = translate\n")
     assert message(run("train", path)) == (f"error[C016] {path} is not TOML: Invalid value (at line 1, column 8)", fix)
-    refused(run("train", "bahdanau2051.toml"), 2, "[C003] there is no recipe bahdanau2051.toml", "did you mean bahdanau2015?")
-    refused(run("train", "a.toml", "b.toml"), 2, "[C018] one recipe at a time, found 2: a.toml, b.toml", "saccade train a.toml")
-    refused(run("train", "training.steps=3"), 2, "[C004] 0 data files; two parallel ones are needed, or one TSV", "saccade train source.txt target.txt")
+    expect_refusal(run("train", "bahdanau2051.toml"), 2, "[C003] there is no recipe bahdanau2051.toml", "did you mean bahdanau2015?")
+    expect_refusal(run("train", "a.toml", "b.toml"), 2, "[C018] one recipe at a time, found 2: a.toml, b.toml", "saccade train a.toml")
+    expect_refusal(run("train", "training.steps=3"), 2, "[C004] 0 data files; two parallel ones are needed, or one TSV", "saccade train source.txt target.txt")
     assert message(run("list", "encoder")) == ("error[C010] no family called 'encoder'", "did you mean encoders?")
 
 
@@ -259,7 +259,7 @@ class _Payload:
 
 def no_model(path: Path, code: str, headline: str, fix: str) -> None:
     """The same message from the command line and in Python."""
-    refused(run("predict", path, "abc"), 4, f"[{code}] {headline}", fix)
+    expect_refusal(run("predict", path, "abc"), 4, f"[{code}] {headline}", fix)
     with pytest.raises(ModelError) as caught:
         load(path)
     assert (caught.value.code, caught.value.headline, caught.value.exit_status) == (code, headline, 4)
@@ -338,7 +338,7 @@ def test_a_model_of_no_numbers(trained, tmp_path):
     tensors, about = load_model(trained / "model.safetensors")
     save_model(path, {name: tensor * float("nan") if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}, {}, about)
     headline = "[M015] the model gives every answer probability 0: its weights are no use"
-    refused(run("predict", path, "abc"), 4, headline, "copy it again, or train with a lower rate")
+    expect_refusal(run("predict", path, "abc"), 4, headline, "copy it again, or train with a lower rate")
 
 
 def test_a_header_whose_length_looks_like_a_pickle_is_none(trained, tmp_path):

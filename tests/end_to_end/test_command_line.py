@@ -188,8 +188,6 @@ def test_an_answer_can_be_made_to_begin_with_something(trained):
 
 @pytest.mark.parametrize("ending", ["html", "json", "png"])
 def test_a_picture_of_where_the_model_looked(trained, tmp_path, ending):
-    if ending == "png":
-        pytest.importorskip("matplotlib")
     path = tmp_path / f"look.{ending}"
     said = run("predict", trained[0], "abc", "ab", "--attention", path)
     assert (said.status, said.out.count("\n")) == (0, 2)

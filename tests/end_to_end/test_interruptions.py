@@ -18,7 +18,7 @@ from saccade.run import Run, load
 from saccade.training import log
 from saccade.training.checkpoint import checkpoints
 
-from .test_bad_input import CHILD, message, refused
+from .test_bad_input import CHILD, expect_refusal, message
 from .test_command_line import run, write_recipe
 
 WAITING = """
@@ -120,12 +120,12 @@ def test_ctrl_c_before_training_leaves_no_run(tmp_path, monkeypatch):
 def test_a_run_never_writes_over_another(copy):
     before = contents(copy)
     fix = f"saccade resume {copy}\nor another directory: --run DIR"
-    refused(run("train", copy / "recipe.toml", "--run", copy), 5, f"[R006] {copy} exists already; a run never writes over another", fix)
+    expect_refusal(run("train", copy / "recipe.toml", "--run", copy), 5, f"[R006] {copy} exists already; a run never writes over another", fix)
     assert contents(copy) == before
     other = copy.parent / "other"
     other.mkdir()
     (other / "thesis.txt").write_text("do not lose")
-    refused(
+    expect_refusal(
         run("train", copy / "recipe.toml", "--run", other), 5, f"[R006] {other} exists already; a run never writes over another", "another directory: --run DIR"
     )
     assert list(contents(other)) == ["thesis.txt"]
@@ -134,7 +134,7 @@ def test_a_run_never_writes_over_another(copy):
 def test_a_loss_that_is_no_number_stops_before_it_reaches_the_checkpoint(copy):
     before = contents(copy)
     said = run("resume", copy, "training.steps=40", "training.learning_rate=1e38")
-    refused(said, 6, "[T001] the loss stopped being a number at step 26", "a lower rate: training.learning_rate=5e+37")
+    expect_refusal(said, 6, "[T001] the loss stopped being a number at step 26", "a lower rate: training.learning_rate=5e+37")
     assert "  note  the last checkpoint, step-00000024, is as it was\n" in said.err
     after = contents(copy)
     assert {name for name in after if after[name] != before.get(name)} <= {"metrics.jsonl"}
@@ -159,7 +159,7 @@ def test_a_run_is_resumed_on_its_own_data_only(copy, tmp_path):
     assert Run.open(copy).splits
     data.write_text(data.read_text() + "new\twen\n")
     said = run("resume", copy)
-    refused(said, 4, "[M016] cannot resume exactly: 1 data file changed since the run began", "restore them, or start a new run: saccade train")
+    expect_refusal(said, 4, "[M016] cannot resume exactly: 1 data file changed since the run began", "restore them, or start a new run: saccade train")
     assert f"  look  {data}\n" in said.err
 
 
@@ -169,12 +169,12 @@ def test_damaged_runs_are_named(copy):
     whole = manifest.read_text()
     manifest.write_text(whole[:40])
     fix = "remove step-00000024 to go on from the checkpoint before it"
-    refused(run("resume", copy, "training.steps=25"), 4, f"[M010] {last} is damaged", fix)
+    expect_refusal(run("resume", copy, "training.steps=25"), 4, f"[M010] {last} is damaged", fix)
     manifest.write_text(whole)
     state = (last / "state.json").read_bytes()
     (last / "state.json").write_bytes(state[:-1])
     said = run("resume", copy, "training.steps=25")
-    refused(said, 4, f"[M010] {last} is damaged", fix)
+    expect_refusal(said, 4, f"[M010] {last} is damaged", fix)
     assert f"  look  state.json has {len(state) - 1} bytes, the manifest says {len(state)}\n" in said.err
     shutil.rmtree(last)
     assert run("resume", copy).status == 0
@@ -182,7 +182,7 @@ def test_damaged_runs_are_named(copy):
     said = run("resume", copy)
     assert (said.status, message(said)[1]) == (4, f"begin again: saccade train {copy}/recipe.toml")
     assert message(said)[0].startswith(f"error[M010] the run {copy} is damaged: ")
-    refused(run("resume", copy / "none"), 4, f"[M001] there is no run at {copy}/none", "a directory that saccade train made: it has a recipe.toml")
+    expect_refusal(run("resume", copy / "none"), 4, f"[M001] there is no run at {copy}/none", "a directory that saccade train made: it has a recipe.toml")
 
 
 # -- the disk --

@@ -246,7 +246,6 @@ def size(path: Path) -> tuple[int, int]:
 
 
 def test_an_image_is_as_large_as_its_words_need(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     small, large = tmp_path / "small.png", tmp_path / "large.png"
     to_png(look("ein Haus", "a house"), small, title="$ A title $")
     text = " ".join(["Donaudampfschifffahrtsgesellschaft", "x", *"abcdefghijklmnop"])
@@ -258,7 +257,6 @@ def test_an_image_is_as_large_as_its_words_need(tmp_path: Path) -> None:
 
 
 def test_an_image_shows_hostile_texts_and_scripts_without_a_font_literally(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     text = "$x^2 \\frac{ nul\x00 \ud800 \u202e 我 नमस्ते 👩 $"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -267,7 +265,6 @@ def test_an_image_shows_hostile_texts_and_scripts_without_a_font_literally(tmp_p
 
 
 def test_the_images_words_stand_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("matplotlib")
     from matplotlib.figure import Figure
 
     drawn = []
@@ -304,7 +301,6 @@ def test_the_ending_says_what_is_written(tmp_path: Path) -> None:
 
 
 def test_several_images_are_numbered(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     paths = write([look("a b", "c"), look("d", "e")], tmp_path / "x.png")
     assert paths == [tmp_path / "x.png", tmp_path / "x-2.png"]
     assert sorted(paths) == sorted(tmp_path.iterdir())
