@@ -40,7 +40,8 @@ class Recurrent(Decoder):
     `attend` "before": the previous state asks, what it found enters the cells (Bahdanau); "after": the new state asks, and with
     `input_feeding` the answer enters the next step (Luong, section 3.3).  Without feeding the whole target runs through fused
     cells and asks at once.  `score` "none" leaves attention out (Sutskever).  `readout` joins state and context: "tanh"
-    (Luong, equation 5) or "maxout" over pairs, the symbol's vector included (Bahdanau, appendix A.2.2).
+    (Luong, equation 5) or "maxout" over pairs, the symbol's vector included (Bahdanau, appendix A.2.2,
+    with the new state where the paper takes the one before).
     """
 
     def __init__(

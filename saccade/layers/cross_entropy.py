@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ..types import PAD, Loss
 
@@ -52,5 +53,6 @@ class _CrossEntropy(torch.autograd.Function):
         return total, nll
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None, None]:
         return ctx.gradient * slopes[0].to(ctx.gradient.dtype), None, None
