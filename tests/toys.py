@@ -13,7 +13,16 @@ TABLE: dict[str, Any] = {
     "metrics": ["exact"],
     "encoder": {"name": "recurrent", "dim": 24, "dropout": 0.1},
     "decoder": {"name": "recurrent", "dim": 24, "dropout": 0.1},
-    "training": {"steps": 12, "tokens_per_batch": 64, "evaluate_every": 5, "report_every": 4, "schedule": "constant", "precision": "float32", "device": "cpu"},
+    "training": {
+        "steps": 12,
+        "tokens_per_batch": 64,
+        "evaluate_every": 5,
+        "report_every": 4,
+        "schedule": "constant",
+        "learning_rate": 1e-3,
+        "precision": "float32",
+        "device": "cpu",
+    },
     "search": {"beam": 2},
 }
 

@@ -10,7 +10,7 @@ from torch import nn
 from ..errors import ResourceError, UsageError
 from ..families import Make
 from .schedules import Schedule
-from .schedules.inverse_sqrt import InverseSqrt
+from .schedules.one_cycle import OneCycle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +23,10 @@ class Training:
     float32 weights.
     """
 
-    steps: int = 6000
-    tokens_per_batch: int = 4096
-    learning_rate: float = 1e-3
-    schedule: Make[Schedule] = InverseSqrt
+    steps: int = 3000
+    tokens_per_batch: int = 2048
+    learning_rate: float = 2e-3
+    schedule: Make[Schedule] = OneCycle
     optimizer: Literal["adam", "adamw", "sgd", "adadelta"] = "adam"
     beta1: float = 0.9
     beta2: float = 0.98

@@ -41,7 +41,7 @@ def test_defaults_are_spelled_out():
     assert table["seed"] == 1
     assert table["encoder"]["name"] == table["decoder"]["name"] == "transformer"
     assert table["target_tokenizer"] == table["data"]["source"] == "none"
-    assert table["training"]["schedule"] == {"name": "inverse_sqrt", "warmup": 4000}
+    assert table["training"]["schedule"] == {"name": "one_cycle", "warmup_share": 0.3, "start_factor": 25.0, "end_factor": 1e4, "shape": "cosine"}
     assert table["search"]["beam"] == 5
 
 
@@ -83,11 +83,11 @@ def test_tables_are_merged_and_another_name_begins_afresh():
 def test_knobs_of_knobs(tmp_path):
     path = tmp_path / "lstm.toml"
     path.write_text('encoder = { name = "recurrent", cell = "lstm", dim = 16 }\ndecoder = { name = "recurrent", dim = 16 }\n')
-    recipe = read_recipe(path, overrides=["encoder.cell.forget_bias=2", "decoder.score.hidden=5", "training.schedule.warmup=7"])
+    recipe = read_recipe(path, overrides=["encoder.cell.forget_bias=2", "decoder.score.hidden=5", "training.schedule.warmup_share=0.7"])
     table = tomllib.loads(recipe.to_toml())
     assert table["encoder"]["cell"] == {"name": "lstm", "forget_bias": 2.0}
     assert table["decoder"]["score"] == {"name": "additive", "hidden": 5}
-    assert table["training"]["schedule"] == {"name": "inverse_sqrt", "warmup": 7}
+    assert table["training"]["schedule"]["warmup_share"] == 0.7
     refused("C011", "unknown setting decoder.cell.forget_bias", "there is nothing to choose from", "decoder.cell.forget_bias=2", path=path)
 
 
