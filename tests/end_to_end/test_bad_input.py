@@ -3,7 +3,7 @@
 import gzip
 import json
 import os
-import pickle
+import pickle  # to make the hostile files that must never be opened
 import subprocess
 import sys
 from pathlib import Path
@@ -257,7 +257,7 @@ class _Payload:
         return Path.touch, (self.marker,)
 
 
-def no_model(path: Path, code: str, headline: str, fix: str) -> None:
+def expect_no_model(path: Path, code: str, headline: str, fix: str) -> None:
     """The same message from the command line and in Python."""
     expect_refusal(run("predict", path, "abc"), 4, f"[{code}] {headline}", fix)
     with pytest.raises(ModelError) as caught:
@@ -273,7 +273,7 @@ def test_a_pickle_is_not_opened(tmp_path, kind):
     else:
         torch.save({"weights": _Payload(marker)}, path, _use_new_zipfile_serialization=kind == "zip")
     what = "a zip archive (a PyTorch .pt file is one, with a pickle inside)" if kind == "zip" else "a Python pickle, which can run code when opened"
-    no_model(path, "M002", f"{path} is {what}; saccade never opens these", "if you trust it, convert it to safetensors elsewhere")
+    expect_no_model(path, "M002", f"{path} is {what}; saccade never opens these", "if you trust it, convert it to safetensors elsewhere")
     assert not marker.exists()
     torch.load(path, weights_only=False) if kind != "pickle" else pickle.loads(path.read_bytes())
     assert marker.exists(), "the file would have done something"
@@ -283,12 +283,12 @@ def test_what_a_download_may_be_instead(tmp_path):
     path = tmp_path / "model.safetensors"
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345678\n"
     path.write_text(pointer)
-    no_model(path, "M003", f"{path} is a Git LFS pointer ({len(pointer)} bytes), not the model itself", "git lfs pull --include model.safetensors")
+    expect_no_model(path, "M003", f"{path} is a Git LFS pointer ({len(pointer)} bytes), not the model itself", "git lfs pull --include model.safetensors")
     path.write_text("\n<!DOCTYPE html>\n<title>Sign in</title>")
-    no_model(path, "M004", f'{path} is a web page (it starts with "<!DOCTYPE html>")', "the download link probably needs a log-in; download it again")
+    expect_no_model(path, "M004", f'{path} is a web page (it starts with "<!DOCTYPE html>")', "the download link probably needs a log-in; download it again")
     path.write_bytes(b"")
-    no_model(path, "M010", f"{path} is damaged or not a model", "copy it again; compare the sizes")
-    no_model(tmp_path / "none", "M001", f"there is no model at {tmp_path}/none", "a run directory or a model.safetensors; saccade train makes one")
+    expect_no_model(path, "M010", f"{path} is damaged or not a model", "copy it again; compare the sizes")
+    expect_no_model(tmp_path / "none", "M001", f"there is no model at {tmp_path}/none", "a run directory or a model.safetensors; saccade train makes one")
 
 
 @pytest.mark.parametrize("kept", [-1, 20000, 100, 7])
@@ -307,10 +307,10 @@ def test_safetensors_of_others(trained, tmp_path):
     path = tmp_path / "model.safetensors"
     for header in (None, {"format": "pt"}, {"saccade": "[]"}, {"saccade": "{}"}, {"saccade": '{"format": "1"}'}):
         save_file({"weight": torch.zeros(3)}, path, metadata=header)
-        no_model(path, "M005", f"{path} is a safetensors file, but not a saccade model", "a file written by saccade train")
+        expect_no_model(path, "M005", f"{path} is a safetensors file, but not a saccade model", "a file written by saccade train")
     save_file({"weight": torch.zeros(3)}, path, metadata={"saccade": '{"format": 2, "version": "0.4.0"}'})
     headline = f"{path} was written by saccade 0.4.0 (format 2); this is saccade {saccade.__version__} (reads format 1)"
-    no_model(path, "M012", headline, "pip install -U saccade")
+    expect_no_model(path, "M012", headline, "pip install -U saccade")
 
 
 def test_models_that_ask_for_what_there_is_not(trained, tmp_path):
@@ -319,12 +319,12 @@ def test_models_that_ask_for_what_there_is_not(trained, tmp_path):
     again = "pip install -U saccade, or copy the model again from where it came from"
     recipe = about["recipe"]
     save_file(tensors, path, metadata={"saccade": '{"format": 1}'})
-    no_model(path, "M013", f"{path} cannot be built: it has no recipe", again)
+    expect_no_model(path, "M013", f"{path} cannot be built: it has no recipe", again)
     for name in ("__import__", "os.system", "../../evil"):
         save_model(path, tensors, {}, {**about, "recipe": {**recipe, "encoder": {"name": name}}})
-        no_model(path, "M013", f"{path} cannot be built: no encoder called {name!r}", again)
+        expect_no_model(path, "M013", f"{path} cannot be built: no encoder called {name!r}", again)
     save_model(path, {name: tensor for name, tensor in tensors.items() if not name.startswith("tokenizer")}, {}, about)
-    no_model(path, "M011", f"{path} has no tokenizer.source", "copy the model again from where it came from")
+    expect_no_model(path, "M011", f"{path} has no tokenizer.source", "copy the model again from where it came from")
     # So wide that there would be no memory for it: refused by what the file holds.
     save_model(path, tensors, {}, {**about, "recipe": {**recipe, "encoder": {**recipe["encoder"], "dim": 10**7, "embedding": 24}}})
     said = run("predict", path, "abc")

@@ -35,7 +35,7 @@ def answers(found: Hypotheses, i: int) -> list[tuple[float, float, tuple[int, ..
     return rows
 
 
-def compare(found: Hypotheses, i: int, ids: list[tuple[int, ...]], scores: Tensor, ranks: Tensor) -> None:
+def expect_found(found: Hypotheses, i: int, ids: list[tuple[int, ...]], scores: Tensor, ranks: Tensor) -> None:
     """What was found for row `i` is the whole list, in order of rank, with its true scores."""
     said = answers(found, i)
     expected = sorted(zip(ranks.tolist(), scores.tolist(), ids, strict=True), reverse=True)
@@ -82,7 +82,7 @@ def test_constraints_leave_what_they_allow_and_nothing_else(name: str, rule: str
         assert kept.sum() > 0
         ids, scores = [each for each, keep in zip(every.ids, kept, strict=True) if keep], every.scores[kept]
         lengths = torch.tensor([float(len(each)) for each in ids])
-        compare(found, i, ids, scores, scores / lengths**0.7)
+        expect_found(found, i, ids, scores, scores / lengths**0.7)
         assert not found.ranks.isnan().any()
 
 
@@ -154,7 +154,7 @@ def test_a_wide_beam_is_exhaustive_with_coverage(name: str, form: str) -> None:
         lengths = torch.tensor([float(len(ids)) for ids in every.ids])
         divisor = ((5 + lengths) / 6) ** 0.6 if form == "gnmt" else lengths**0.6
         missing = [[math.log(min(p, 1.0)) for p, real in zip(each, encoding.mask[i].tolist(), strict=True) if real] for each in every.received.tolist()]
-        compare(found, i, every.ids, every.scores, every.scores / divisor + 0.3 * torch.tensor(missing).sum(1))
+        expect_found(found, i, every.ids, every.scores, every.scores / divisor + 0.3 * torch.tensor(missing).sum(1))
 
 
 PENALTIES = {

@@ -45,7 +45,7 @@ def shake(module: M) -> M:
     return module
 
 
-def same(ours: Tensor, theirs: Tensor, leaves: list[tuple[Tensor, Tensor]], pairs: Pairs) -> None:
+def expect_same(ours: Tensor, theirs: Tensor, leaves: list[tuple[Tensor, Tensor]], pairs: Pairs) -> None:
     """Equal outputs; equal gradients of the inputs `leaves` (ours, theirs) and of the weights `pairs` (parts of ours, theirs)."""
     torch.testing.assert_close(ours, theirs, **EXACT)
     direction = torch.randn(ours.shape)
@@ -83,7 +83,7 @@ def test_cells(name: str, fused: bool) -> None:
     else:
         outputs, after = Cell.sequence(cell, x, state)
     expected, last = theirs(y, tuple(part[None] for part in state) if cell.parts == 2 else state[0][None])
-    same(
+    expect_same(
         torch.cat([outputs.flatten(1), *after], 1),
         torch.cat([expected.flatten(1), *(part[0] for part in (last if cell.parts == 2 else [last]))], 1),
         [(x, y)],
@@ -111,7 +111,7 @@ def test_a_recurrent_encoder_is_a_packed_one(name: str, bidirectional: bool) -> 
     outputs, _ = nn.utils.rnn.pad_packed_sequence(outputs, batch_first=True)
     hidden = last[0] if name == "lstm" else last
     final = torch.cat(list(hidden[-2:] if bidirectional else hidden[-1:]), -1)
-    same(torch.cat([encoding.outputs.flatten(1), encoding.final], 1), torch.cat([outputs.flatten(1), final], 1), [], pairs)
+    expect_same(torch.cat([encoding.outputs.flatten(1), encoding.final], 1), torch.cat([outputs.flatten(1), final], 1), [], pairs)
 
 
 def multi_head(ours: Any, theirs: Any) -> Pairs:
@@ -152,7 +152,7 @@ def test_multi_head_attention(memory_dim: int, mask: str) -> None:
     torch.testing.assert_close(seen["attention"][0], weights.detach(), **EXACT)
     if mine is not None and mask != "both":  # the same mask taken the other way round says something else (or nothing)
         assert not torch.allclose(ours(query, *ours.project(memory), ~mine), expected, atol=1e-2)
-    same(said, expected, [(query, asked), (memory, kept)], pairs)
+    expect_same(said, expected, [(query, asked), (memory, kept)], pairs)
     if memory_dim != D:
         torch.testing.assert_close(ours.key_value.weight.grad, torch.cat([theirs.k_proj_weight.grad, theirs.v_proj_weight.grad]), **EXACT)
 
@@ -190,7 +190,7 @@ def test_an_encoder_layer(norm: str, activation: str) -> None:
     pairs, (x, y) = copy(encoder_pairs(ours, theirs)), leaf(3, S, D)
     assert len(pairs) == len(list(theirs.parameters()))
     real = MASK[..., None]
-    same(ours(x, padding(MASK), NoPosition(D, HEADS)) * real, theirs(y, src_key_padding_mask=~MASK) * real, [(x, y)], pairs)
+    expect_same(ours(x, padding(MASK), NoPosition(D, HEADS)) * real, theirs(y, src_key_padding_mask=~MASK) * real, [(x, y)], pairs)
 
 
 @both_bends
@@ -206,7 +206,7 @@ def test_a_decoder_layer(norm: str, activation: str) -> None:
     said, seen = ours(x, Seen(nothing, nothing), Seen(*ours.cross_attention.project(memory)), masks, NoPosition(D, HEADS))
     assert seen.keys.shape == seen.values.shape == (3, HEADS, T, D // HEADS)
     expected = theirs(y, kept, tgt_mask=~causal(T, T), memory_key_padding_mask=~MASK)
-    same(said, expected, [(x, y), (memory, kept)], pairs)
+    expect_same(said, expected, [(x, y), (memory, kept)], pairs)
 
 
 def waves(length: int, dim: int) -> Tensor:
@@ -234,7 +234,7 @@ def test_a_whole_transformer(norm: str) -> None:
     source, real = pad([[1, 2, 3], [4, 5, 6, 1, 2], [3]]), MASK[..., None]
     x = functional.embedding(source.ids, ours.embedding.weight.detach()) * D**0.5 + waves(S, D)
     encoding = ours(source)
-    same(encoding.outputs * real, theirs(x, src_key_padding_mask=~MASK) * real, [], pairs)
+    expect_same(encoding.outputs * real, theirs(x, src_key_padding_mask=~MASK) * real, [], pairs)
 
     speaker = shake(TransformerDecoder(7, D, dim=D, layers=2, heads=HEADS, feed_forward=HIDDEN, norm=norm, dropout=0.0))
     layer, last = nn.TransformerDecoderLayer(D, HEADS, **knobs(norm, "relu")), nn.LayerNorm(D) if norm == "pre" else None
@@ -244,4 +244,4 @@ def test_a_whole_transformer(norm: str) -> None:
     memory, state = speaker.start(Encoding(outputs, MASK, outputs[:, 0]), 3)
     y = functional.embedding(tokens, table.detach()) * D**0.5 + waves(T, D)
     expected = other(y, kept, tgt_mask=~causal(T, T), memory_key_padding_mask=~MASK) @ table.detach().T + speaker.output.bias.detach()
-    same(speaker(tokens, state, memory)[0], expected, [(outputs, kept)], pairs)
+    expect_same(speaker(tokens, state, memory)[0], expected, [(outputs, kept)], pairs)

@@ -11,7 +11,7 @@ from saccade.recipe import SIZES, check, from_table, line_of, locate, merge, par
 RECIPES = sorted(path.stem for path in shipped().glob("*.toml"))
 
 
-def refused(code: str, headline: str, fix: str, *overrides: str, path: Path | None = None) -> None:
+def expect_refusal(code: str, headline: str, fix: str, *overrides: str, path: Path | None = None) -> None:
     """Exactly this message."""
     with pytest.raises(UsageError) as caught:
         read_recipe(path, overrides=overrides)
@@ -67,7 +67,7 @@ def test_overrides(text, table):
 
 @pytest.mark.parametrize("text", ["training.steps", "=3", "a b=3", "1a=3", ".a=3", "-x=3", "a-b=3"])
 def test_what_is_no_override(text):
-    refused("C017", f"{text!r} is not an override", "name=value, as in training.steps=2000", text)
+    expect_refusal("C017", f"{text!r} is not an override", "name=value, as in training.steps=2000", text)
 
 
 def test_tables_are_merged_and_another_name_begins_afresh():
@@ -88,12 +88,12 @@ def test_knobs_of_knobs(tmp_path):
     assert table["encoder"]["cell"] == {"name": "lstm", "forget_bias": 2.0}
     assert table["decoder"]["score"] == {"name": "additive", "hidden": 5}
     assert table["training"]["schedule"]["warmup_share"] == 0.7
-    refused("C011", "unknown setting decoder.cell.forget_bias", "there is nothing to choose from", "decoder.cell.forget_bias=2", path=path)
+    expect_refusal("C011", "unknown setting decoder.cell.forget_bias", "there is nothing to choose from", "decoder.cell.forget_bias=2", path=path)
 
 
 def test_none_leaves_a_part_out():
     assert written("decoder=recurrent", "encoder.dim=256", "decoder.score=none")["decoder"]["score"] == "none"
-    refused("C010", "no encoder called 'none'", "there is recurrent, transformer", "encoder=none")
+    expect_refusal("C010", "no encoder called 'none'", "there is recurrent, transformer", "encoder=none")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -107,29 +107,31 @@ def test_a_size_sets_what_is_not_set(size):
 
 
 def test_a_size_does_not_hide_what_is_wrong():
-    refused("C012", "size = 'medium'; it must be tiny or small or base", "there is base, small, tiny", "size=medium")
-    refused("C012", "size = ['tiny']; it must be tiny or small or base", "did you mean tiny?", "size=['tiny']")
-    refused("C013", "encoder should be a name or a table with a name, found 5", 'encoder = "recurrent"', "size=tiny", "encoder=5")
-    refused("C013", "encoder should be a name or a table with a name, found {'name': 5}", 'encoder = "recurrent"', "size=tiny", "encoder={name=5}")
+    expect_refusal("C012", "size = 'medium'; it must be tiny or small or base", "there is base, small, tiny", "size=medium")
+    expect_refusal("C012", "size = ['tiny']; it must be tiny or small or base", "did you mean tiny?", "size=['tiny']")
+    expect_refusal("C013", "encoder should be a name or a table with a name, found 5", 'encoder = "recurrent"', "size=tiny", "encoder=5")
+    expect_refusal("C013", "encoder should be a name or a table with a name, found {'name': 5}", 'encoder = "recurrent"', "size=tiny", "encoder={name=5}")
 
 
 def test_what_was_meant():
-    refused("C011", "unknown setting tokeniser", "did you mean tokenizer?", "tokeniser=bpe")
-    refused("C011", "unknown setting trainin", "did you mean training?", "trainin.steps=3")
-    refused("C011", "unknown setting training.step", "did you mean steps?", "training.step=3")
-    refused("C011", "unknown setting data.trian", "did you mean train?", "data.trian=x")
-    refused("C010", "no task called 'translat'", "did you mean translate?", "task=translat")
-    refused("C010", "no tokenizer called 'bpf'", "did you mean bpe?", "tokenizer=bpf")
-    refused("C010", "no position called 'rotery'", "did you mean rotary?", "encoder.position=rotery")
-    refused("C013", "training.optimizer: expected 'adam' or 'adamw' or 'sgd' or 'adadelta', found 'adams'", "did you mean adam?", "training.optimizer=adams")
+    expect_refusal("C011", "unknown setting tokeniser", "did you mean tokenizer?", "tokeniser=bpe")
+    expect_refusal("C011", "unknown setting trainin", "did you mean training?", "trainin.steps=3")
+    expect_refusal("C011", "unknown setting training.step", "did you mean steps?", "training.step=3")
+    expect_refusal("C011", "unknown setting data.trian", "did you mean train?", "data.trian=x")
+    expect_refusal("C010", "no task called 'translat'", "did you mean translate?", "task=translat")
+    expect_refusal("C010", "no tokenizer called 'bpf'", "did you mean bpe?", "tokenizer=bpf")
+    expect_refusal("C010", "no position called 'rotery'", "did you mean rotary?", "encoder.position=rotery")
+    expect_refusal(
+        "C013", "training.optimizer: expected 'adam' or 'adamw' or 'sgd' or 'adadelta', found 'adams'", "did you mean adam?", "training.optimizer=adams"
+    )
 
 
 def test_what_should_be_a_table_or_a_number():
-    refused("C013", "data: expected a table, found 'x.tsv'", "[data]", "data=x.tsv")
-    refused("C013", "task: expected a name, found 3", 'task = "translate"', "task=3")
-    refused("C013", "task: expected a name, found {'longest': 3}", 'task = "translate"', "task.longest=3")
-    refused("C013", "seed: expected a whole number from 0 on, found True", "seed = 1", "seed=true")
-    refused("C013", "seed: expected a whole number from 0 on, found 1.5", "seed = 1", "seed=1.5")
+    expect_refusal("C013", "data: expected a table, found 'x.tsv'", "[data]", "data=x.tsv")
+    expect_refusal("C013", "task: expected a name, found 3", 'task = "translate"', "task=3")
+    expect_refusal("C013", "task: expected a name, found {'longest': 3}", 'task = "translate"', "task.longest=3")
+    expect_refusal("C013", "seed: expected a whole number from 0 on, found True", "seed = 1", "seed=true")
+    expect_refusal("C013", "seed: expected a whole number from 0 on, found 1.5", "seed = 1", "seed=1.5")
 
 
 @pytest.mark.parametrize("name", ["__import__", "os.system", "../../evil", "__init__", "saccade.encoders.recurrent", "http://example.org/x"])
@@ -173,9 +175,9 @@ def test_a_message_names_the_line(tmp_path, line, text, code, headline):
 def test_what_the_command_line_said_is_not_blamed_on_the_file(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text("[training]\nsteps = 9\n[encoder]\nheads = 2\n")
-    refused("C013", "training.steps: expected a whole number, found '9k'", "training.steps=9000", "training.steps=9k", path=path)
-    refused("C012", "encoder: heads = 3 does not divide dim = 256", "heads could be 1, 2, 4, 8, 16", "encoder.heads=3", path=path)
-    refused("C011", "unknown setting training.stepz", "did you mean steps?", "training.stepz=9", path=path)
+    expect_refusal("C013", "training.steps: expected a whole number, found '9k'", "training.steps=9000", "training.steps=9k", path=path)
+    expect_refusal("C012", "encoder: heads = 3 does not divide dim = 256", "heads could be 1, 2, 4, 8, 16", "encoder.heads=3", path=path)
+    expect_refusal("C011", "unknown setting training.stepz", "did you mean steps?", "training.stepz=9", path=path)
 
 
 def test_lines_are_found_by_the_longest_name():
@@ -195,7 +197,7 @@ def test_recipes_are_found_by_path_or_by_name(tmp_path, monkeypatch):
     assert locate(Path("vaswani2017")) == locate(Path("vaswani2017.toml")) == shipped() / "vaswani2017.toml"
     (tmp_path / "vaswani2017.toml").write_text("seed = 5\n")
     assert read_recipe("vaswani2017.toml").seed == 5
-    refused("C003", "there is no recipe vaswani2071", "did you mean vaswani2017?", path=Path("vaswani2071"))
+    expect_refusal("C003", "there is no recipe vaswani2071", "did you mean vaswani2017?", path=Path("vaswani2071"))
 
 
 def test_a_recipe_is_checked_without_memory_for_it():
