@@ -90,6 +90,8 @@ def read(hint: Any, value: Any, where: str) -> Any:
             return float(value)
         if get_origin(option) is tuple and isinstance(value, list) and all(type(v) is get_args(option)[0] for v in value):
             return tuple(value)
+        if get_origin(option) is dict and isinstance(value, dict):
+            return {str(key): read(get_args(option)[1], each, f"{where}.{key}") for key, each in value.items()}
         if inspect.isclass(option) and type(value) is option:
             return value
     raise _usage("C013", f"{where}: expected {' or '.join(_spoken(o) for o in options)}, found {value!r}", where, _example(where, value, options))

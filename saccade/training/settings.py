@@ -18,7 +18,14 @@ class Training:
     """How to train.
 
     A batch holds at most `tokens_per_batch` cells of its longer side.  `patience` counts evaluations without improvement before
-    stopping early (0: never).  `forcing` lowers the probability of reading the true symbol from 1 to `forcing_floor`, at the pace
+    stopping early (0: never).  `accumulate` computes a batch in so many parts, one after the other: the same gradient in less memory.
+    `average` tries the mean of the last so many checkpoints at the end, `ema` is the decay of a moving average of the weights
+    (0: none), which is then what is evaluated and kept.  `rates` and `decays` multiply the rate and set the weight decay of the
+    weights whose names match a pattern, `freeze` leaves them as they are, `layer_decay` lowers the rate by this factor from
+    each layer to the one below it.  A checkpoint is written every `save_every` steps (0: with every evaluation), the last `keep`
+    stay; "background" goes on training while it is written.  `tries`: how often a diverged run goes back to its checkpoint and halves the rate.
+    `workers` processes prepare batches.  With several processes, "ddp" gives each the whole model and "fsdp" a share of it, and
+    silence of `timeout` seconds is an error.  `forcing` lowers the probability of reading the true symbol from 1 to `forcing_floor`, at the pace
     `forcing_pace` (Bengio S. et al. 2015, section 2.4).  `precision` "auto" is bfloat16 where the processor computes in it, with
     float32 weights.
     """
@@ -38,7 +45,21 @@ class Training:
     forcing_pace: float = 1000.0
     forcing_floor: float = 0.0
     average: int = 0
+    ema: float = 0.0
+    accumulate: int = 1
+    rates: dict[str, float] | None = None
+    decays: dict[str, float] | None = None
+    freeze: tuple[str, ...] = ()
+    layer_decay: float = 1.0
     evaluate_every: int = 500
+    save_every: int = 0
+    keep: int = 2
+    saving: Literal["background", "blocking"] = "background"
+    tries: int = 2
+    workers: int = 0
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    timeout: float = 600.0
+    compile: bool = False
     evaluate_examples: int = 1000
     patience: int = 0
     report_every: int = 50
