@@ -56,6 +56,7 @@ class Training:
     keep: int = 2
     saving: Literal["background", "blocking"] = "background"
     tries: int = 2
+    retry_every: float = 60.0
     workers: int = 0
     parallel: Literal["ddp", "fsdp"] = "ddp"
     timeout: float = 600.0

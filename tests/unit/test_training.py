@@ -15,7 +15,7 @@ from saccade.run import Run, load
 from saccade.training import checkpoint
 from saccade.training.checkpoint import checkpoints
 from saccade.training.log import Log
-from saccade.training.loop import Evaluation, Saved, Step, Stopped
+from saccade.training.events import Evaluation, Saved, Step, Stopped
 from saccade.training.settings import Training, pick_device
 from saccade.training.state import average_weights
 
