@@ -10,7 +10,6 @@ model.predict(["Guten Morgen."])
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,8 +19,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from . import storage
 from .errors import DataError, ModelError, ResourceError, SaccadeError, UsageError, printable
 from .metrics import Score
 from .recipe import Recipe, check, from_table, on_paper, read_recipe
@@ -179,20 +179,18 @@ class Run:
 
 def _write(path: Path, recipe: Recipe, task: Task) -> None:
     """Make the run directory, the recipe last: without one it is none, and what was written is removed again."""
-    unfinished = path / f".{RECIPE}"
     with space_for(path, 0, "a run"):
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            save_file(task.state(), path / TOKENIZERS)
-            (path / FILES).write_text(json.dumps(fingerprints(recipe.data), indent=1))
-            unfinished.write_text(recipe.to_toml(), encoding="utf-8")
-            os.replace(unfinished, path / RECIPE)
+            storage.make_folders(path)
+            storage.replace(path / TOKENIZERS, storage.tensor_chunks(task.state()))
+            storage.replace(path / FILES, [json.dumps(fingerprints(recipe.data), indent=1).encode()])
+            storage.replace(path / RECIPE, [recipe.to_toml().encode()])
         finally:
             if path.is_dir() and not (path / RECIPE).exists():
-                for name in (unfinished.name, FILES, TOKENIZERS):
-                    (path / name).unlink(missing_ok=True)
                 with suppress(OSError):
-                    path.rmdir()
+                    for name in (FILES, TOKENIZERS):
+                        storage.disk.unlink(path / name)
+                    storage.disk.remove_folder(path)
 
 
 def plain(recipe: Recipe) -> dict[str, Any]:
