@@ -167,8 +167,8 @@ class Run:
         except (OSError, SafetensorError, KeyError, ModelError):
             self.task.learn(self.splits)
             with suppress(OSError, SafetensorError):
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                storage.write_tensors(kept, self.task.state())
+                storage.make_folders(kept.parent)
+                storage.replace(kept, storage.tensor_chunks(self.task.state()))
 
     @classmethod
     def open(cls, path: Path, overrides: Sequence[str] = (), *, alone: bool = True, allow_data_change: bool = False) -> "Run":
@@ -203,16 +203,21 @@ class Run:
         task.restore(tokenizers)
         run = cls(path, recipe, task, task.read(recipe.data))
         if alone and (overrides or changed):
-            storage.replace_file(path / RECIPE, [recipe.to_toml().encode()])
+            storage.replace(path / RECIPE, [recipe.to_toml().encode()])
             run._note()
         return run
+
+    @cached_property
+    def files(self) -> dict[str, str]:
+        """A hash of every data file."""
+        return fingerprints(self.recipe.data)
 
     @cached_property
     def store(self) -> Path:
         """Where these data, read with these settings, are kept encoded; other data or settings are kept elsewhere."""
         settings = {key: value for key, value in plain(self.recipe).items() if key not in ("training", "search", "seed", "encoder", "decoder")}
         data = {key: value for key, value in vars(self.recipe.data).items() if key != "folder"}
-        made_from = json.dumps([__version__, settings, data, sorted(fingerprints(self.recipe.data).items())], sort_keys=True)
+        made_from = json.dumps([__version__, settings, data, sorted(self.files.items())], sort_keys=True)
         return self.path.absolute().parent / CACHE / hashlib.sha256(made_from.encode()).hexdigest()[:16]
 
     def train(self, stop: Callable[[], bool] = bool) -> Iterator[Event]:
@@ -229,24 +234,24 @@ class Run:
 
     def _note(self) -> None:
         """What the run began with: it goes on only with the same."""
-        begun = {"format": FORMAT, "saccade": __version__, "files": fingerprints(self.recipe.data), "recipe": plain(self.recipe)}
-        storage.replace_file(self.path / BEGUN, [json.dumps(begun, indent=1).encode()])
+        begun = {"format": FORMAT, "saccade": __version__, "files": self.files, "recipe": plain(self.recipe)}
+        storage.replace(self.path / BEGUN, [json.dumps(begun, indent=1).encode()])
 
     def _write(self) -> None:
         """Make the run directory, the recipe last: without one it is none, and what was written is removed again."""
         path = self.path
         with space_for(path, 0, "a run"):
             try:
-                path.mkdir(parents=True, exist_ok=True)
-                storage.write_tensors(path / TOKENIZERS, self.task.state())
+                storage.make_folders(path)
+                storage.replace(path / TOKENIZERS, storage.tensor_chunks(self.task.state()))
                 self._note()
-                storage.replace_file(path / RECIPE, [self.recipe.to_toml().encode()])
+                storage.replace(path / RECIPE, [self.recipe.to_toml().encode()])
             finally:
                 if path.is_dir() and not (path / RECIPE).exists():
-                    for name in (BEGUN, TOKENIZERS):
-                        (path / name).unlink(missing_ok=True)
                     with suppress(OSError):
-                        path.rmdir()
+                        for name in (BEGUN, TOKENIZERS):
+                            storage.disk.unlink(path / name)
+                        storage.disk.remove_folder(path)
 
 
 def _check_format(path: Path, begun: dict[str, Any]) -> None:

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .loop import Evaluation, Event, Saved
+from .. import storage
+from .events import Evaluation, Event, Saved, Trouble
 
 
 def as_record(event: Event) -> dict[str, Any]:
@@ -20,12 +21,27 @@ def as_record(event: Event) -> dict[str, Any]:
 
 
 class Log:
-    """Appends to `run/metrics.jsonl`; each line is on its way to the disk before the next step begins."""
+    """Appends to `run/metrics.jsonl`; each line is on its way to the disk before the next step begins.
 
-    def __init__(self, run: Path) -> None:
+    A run that goes on from step `since` first forgets what it did after that step, since it will do it again, and half a last line.
+    """
+
+    def __init__(self, run: Path, since: int | None = None) -> None:
         self.path = run / "metrics.jsonl"
+        if since is not None and self.path.is_file():
+            lines = self.path.read_bytes().splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith(b"\n") and _step(line) <= since]
+            if kept != lines:
+                storage.replace(self.path, kept)
 
     def write(self, event: Event) -> None:
         """One line."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(as_record(event)) + "\n")
+        storage.append(self.path, json.dumps(as_record(event)))
+
+
+def _step(line: bytes) -> float:
+    """Of a record; a line that is none stays where it is."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return -math.inf

@@ -1,14 +1,18 @@
 """Everything a run needs to go on as if it had never stopped: weights, optimizer, random states, and a handful of numbers."""
 
 import json
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .checkpoint import checkpoints, load_weights, prune, save_checkpoint, verify, weights_of
+from .. import storage
+from .checkpoint import checkpoints, commit, load_weights, prune, verify, weights_of
 
 
 @dataclass
@@ -26,38 +30,72 @@ class Progress:
     recent: list[int] = field(default_factory=list)
 
 
+class Snapshot(NamedTuple):
+    """What a checkpoint will hold: tensors by the name of their file, and `state.json`."""
+
+    tensors: Mapping[str, storage.Tensors]
+    state: str
+
+    def copied(self) -> "Snapshot":
+        """The same in memory of its own, on the CPU: training may go on while it is written."""
+        return Snapshot({file: {name: _copy(tensor) for name, tensor in tensors.items()} for file, tensors in self.tensors.items()}, self.state)
+
+    @property
+    def files(self) -> dict[str, storage.Chunks]:
+        """Their bytes, made while they are written."""
+        return {file: storage.tensor_chunks(tensors) for file, tensors in self.tensors.items()} | {"state.json": [self.state.encode()]}
+
+    @property
+    def size(self) -> int:
+        """Bytes, nearly."""
+        return sum(map(storage.tensor_bytes, self.tensors.values())) + len(self.state)
+
+
+def _copy(tensor: Tensor | storage.Lazy) -> Tensor:
+    made = tensor.make() if isinstance(tensor, storage.Lazy) else tensor
+    return made.detach().to("cpu", copy=True)
+
+
+def take(progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer, more: Mapping[str, storage.Tensors] | None = None) -> Snapshot:
+    """A run as it stands; the tensors are those that go on being trained until they are `copied`.  `more` files hold further tensors."""
+    tensors: dict[str, storage.Tensors] = {
+        "model.safetensors": weights_of(model),
+        "optimizer.safetensors": {**_optimizer_tensors(model, optimizer), **_random_states()},
+    }
+    return Snapshot({**tensors, **(more or {})}, json.dumps({**asdict(progress), "threads": torch.get_num_threads()}))
+
+
 def save_state(run: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer, keep: int) -> Path:
-    """Commit a checkpoint of everything."""
-    found = save_checkpoint(
-        run,
-        progress.step,
-        {
-            "model.safetensors": lambda path: save_file(weights_of(model), path),
-            "optimizer.safetensors": lambda path: save_file({**_optimizer_tensors(model, optimizer), **_random_states()}, path),
-            "state.json": lambda path: _write(path, json.dumps({**asdict(progress), "threads": torch.get_num_threads()})),
-        },
-    )
+    """Commit a checkpoint of everything, and keep the last `keep`."""
+    snapshot = take(progress, model, optimizer)
+    found = commit(run, progress.step, snapshot.files, snapshot.size)
     prune(run, keep)
     return found
 
 
-def restore_state(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
-    """Go back to the latest checkpoint, if there is one: its hashes are checked first (`ModelError` M010)."""
-    found = checkpoints(run)
-    if not found:
-        return None
-    latest = found[-1]
-    verify(latest)
-    load_weights(model, load_file(latest / "model.safetensors"), latest / "model.safetensors")
-    tensors = load_file(latest / "optimizer.safetensors")
+def restore_state(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Path | None = None) -> Progress | None:
+    """Go back to `checkpoint`, which `recover` found complete, or to the latest one, if there is one: its hashes are checked first (M010)."""
+    if checkpoint is None:
+        found = checkpoints(run)
+        if not found:
+            return None
+        checkpoint = found[-1]
+        verify(checkpoint)
+    load_weights(model, load_file(checkpoint / "model.safetensors"), checkpoint / "model.safetensors")
+    tensors = load_file(checkpoint / "optimizer.safetensors")
+    kept: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for key, tensor in tensors.items():
+        entry, name = key.split("|", 1)
+        kept[name][entry] = tensor
+    optimizer.state.clear()
     for name, weight in model.named_parameters():
-        entries = {key: tensors[f"{key}|{name}"] for key in ("step", "exp_avg", "exp_avg_sq", "square_avg", "acc_delta") if f"{key}|{name}" in tensors}
+        entries = kept[name]
         if entries:
             optimizer.state[weight] = {key: tensor.to(weight.device) for key, tensor in entries.items()}
     torch.set_rng_state(tensors["random|cpu"])
     if "random|cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["random|cuda"])
-    state = json.loads((latest / "state.json").read_text())
+    state = json.loads((checkpoint / "state.json").read_text())
     state.pop("threads")
     return Progress(**state)
 
@@ -74,12 +112,7 @@ def average_weights(run: Path, count: int) -> dict[str, Tensor]:
 
 def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     names: dict[Tensor, str] = {weight: name for name, weight in model.named_parameters()}
-    return {
-        f"{key}|{names[weight]}": value.contiguous()
-        for weight, entries in optimizer.state.items()
-        for key, value in entries.items()
-        if isinstance(value, Tensor)
-    }
+    return {f"{key}|{names[weight]}": value for weight, entries in optimizer.state.items() for key, value in entries.items() if isinstance(value, Tensor)}
 
 
 def _random_states() -> dict[str, Tensor]:
@@ -87,7 +120,3 @@ def _random_states() -> dict[str, Tensor]:
     if torch.cuda.is_available():
         states["random|cuda"] = torch.cuda.get_rng_state()
     return states
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)

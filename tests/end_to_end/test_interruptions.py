@@ -11,9 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from safetensors import SafetensorError
 
-from saccade import run as runs
+from saccade import storage
 from saccade.run import Run, load
 from saccade.training import log
 from saccade.training.checkpoint import checkpoints
@@ -112,7 +111,7 @@ def test_ctrl_c_before_training_leaves_no_run(tmp_path, monkeypatch):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs, "save_file", interrupted)
+    monkeypatch.setattr(storage.Disk, "write", interrupted)
     assert run("train", write_recipe(tmp_path), "--run", tmp_path / "run").status == 130
     assert not (tmp_path / "run").exists()
 
@@ -190,9 +189,9 @@ def test_damaged_runs_are_named(copy):
 
 def test_no_room_to_begin(tmp_path, monkeypatch):
     def full(*_: object) -> None:
-        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(runs, "save_file", full)
+    monkeypatch.setattr(storage.Disk, "write", full)
     said = run("train", write_recipe(tmp_path), "--run", tmp_path / "new" / "run")
     assert (said.status, said.out) == (5, "")
     headline, fix = message(said)

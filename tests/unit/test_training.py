@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from saccade import storage
 from saccade.errors import ModelError, ResourceError, TrainingError, UsageError
 from saccade.run import Run, load
-from saccade.training import checkpoint
 from saccade.training.checkpoint import checkpoints
 from saccade.training.log import Log
 from saccade.training.events import Evaluation, Saved, Step, Stopped
@@ -143,17 +143,18 @@ def test_weights_that_are_no_use_are_not_kept(tmp_path):
 
 def test_a_full_disk_while_saving_leaves_the_last_checkpoint_alone(tmp_path, monkeypatch):
     run = Run.begin(toys.recipe(tmp_path), tmp_path / "run")
-    events, flush = run.train(), checkpoint._flush
+    events = run.train()
     for event in events:
         if isinstance(event, Saved):
             break
 
-    def full(path):
-        if "tmp" in path.parent.name and path.name == "optimizer.safetensors":
-            raise OSError(errno.ENOSPC, "No space left on device")
-        flush(path)
+    class Full(storage.Disk):
+        def open(self, path, append=False):
+            if path.name == "optimizer.safetensors":
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().open(path, append)
 
-    monkeypatch.setattr(checkpoint, "_flush", full)
+    monkeypatch.setattr(storage, "disk", Full())
     with pytest.raises(ResourceError) as caught:
         list(events)
     assert (caught.value.code, caught.value.exit_status) == ("R001", 5)

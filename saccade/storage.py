@@ -1,0 +1,215 @@
+"""The only module that changes anything on a disk, so that what it promises can be tested by failing every operation of it.
+
+    write          a new file from chunks, flushed to the disk; its size and SHA-256 are computed on the way
+    replace        the same into a hidden sibling, then one rename: a reader finds the old file or the new one, never half of one
+    append         one line at the end, whole or not at all
+    make_folders   a folder and those above it, each entered in its parent for good
+    remove         a file or a folder
+    tensor_chunks  tensors as a safetensors file, one at a time
+
+A rename is atomic, but it and every new name may be lost with the power until the folder that holds the name is flushed too.
+"""
+
+import errno
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+HIDDEN = ".tmp-"
+_PIECE = 1 << 20  # bytes hashed and written at a time: what was hashed is still in the cache when it is written
+
+
+class Disk:
+    """The operations that change a disk, each once; a test puts one that fails in the place of `disk`."""
+
+    def make_folder(self, path: Path) -> None:
+        path.mkdir()
+
+    def open(self, path: Path, append: bool = False, exclusive: bool = False) -> int:
+        """For writing; a link in the place of a new file is refused, since it may lead anywhere, and with `exclusive` any file is."""
+        how = (os.O_APPEND if append else os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)) | (os.O_EXCL if exclusive else 0)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | how | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0), 0o666)
+
+    def write(self, handle: int, data: memoryview) -> int:
+        """How many bytes were taken: any number from 1 on."""
+        return os.write(handle, data)
+
+    def sync(self, handle: int) -> None:
+        os.fsync(handle)
+
+    def close(self, handle: int) -> None:
+        os.close(handle)
+
+    def rename(self, old: Path, new: Path) -> None:
+        os.replace(old, new)
+
+    def sync_folder(self, path: Path) -> None:
+        """Wait until the names in a folder are on the disk, where the system can do that."""
+        if os.name == "nt":
+            return
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems of others, which flush names themselves
+                raise
+        finally:
+            os.close(handle)
+
+    def truncate(self, path: Path, size: int) -> None:
+        os.truncate(path, size)
+
+    def unlink(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+
+    def remove_folder(self, path: Path) -> None:
+        path.rmdir()
+
+
+disk = Disk()
+
+
+class Written(NamedTuple):
+    """What a file must have when it is read again."""
+
+    bytes: int
+    sha256: str
+
+
+class Lazy(NamedTuple):
+    """A tensor that is made when its turn comes to be written, such as one gathered from several processes."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    make: Callable[[], Tensor]
+
+
+Chunks = Iterable[bytes | memoryview]
+Tensors = Mapping[str, Tensor | Lazy]
+
+
+def write(path: Path, chunks: Chunks) -> Written:
+    """Write a new file and wait until the disk has its content; its name is there for good only when the folder is flushed as well."""
+    digest, size = hashlib.sha256(), 0
+    handle = disk.open(path)
+    try:
+        for chunk in chunks:
+            for start in range(0, len(chunk), _PIECE):
+                piece = memoryview(chunk)[start : start + _PIECE]
+                digest.update(piece)
+                _write_all(handle, piece)
+            size += len(chunk)
+        disk.sync(handle)
+    finally:
+        disk.close(handle)
+    return Written(size, digest.hexdigest())
+
+
+def _write_all(handle: int, data: memoryview) -> None:
+    while data:
+        data = data[disk.write(handle, data) :]
+
+
+def replace(path: Path, chunks: Chunks) -> Written:
+    """Write a file in one step: whatever happens, `path` is what it was or what it shall be."""
+    hidden = path.with_name(f"{HIDDEN}{path.name}-{os.getpid()}")
+    try:
+        written = write(hidden, chunks)
+        disk.rename(hidden, path)
+    except BaseException:
+        with suppress(OSError):
+            disk.unlink(hidden)
+        raise
+    disk.sync_folder(path.parent)
+    return written
+
+
+def append(path: Path, line: str, durable: bool = False) -> None:
+    """Add one line; if there is no room for all of it, none of it stays.  `durable` waits for the disk."""
+    handle = disk.open(path, append=True)
+    try:
+        before = os.fstat(handle).st_size
+        try:
+            _write_all(handle, memoryview(f"{line}\n".encode()))
+            if durable:
+                disk.sync(handle)
+        except OSError:
+            with suppress(OSError):
+                disk.truncate(path, before)
+            raise
+    finally:
+        disk.close(handle)
+
+
+def make_folders(path: Path) -> None:
+    """Make a folder and those above it, if they are not there."""
+    for folder in reversed([path, *path.parents]):
+        if not folder.is_dir():
+            disk.make_folder(folder)
+            disk.sync_folder(folder.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with all that is in it; nothing is there already: so much the better."""
+    if path.is_dir() and not path.is_symlink():
+        for inside in sorted(path.iterdir()):
+            remove(inside)
+        disk.remove_folder(path)
+    else:
+        disk.unlink(path)
+
+
+_NAMES = {
+    torch.uint64: "U64",
+    torch.int64: "I64",
+    torch.float64: "F64",
+    torch.complex64: "C64",
+    torch.float32: "F32",
+    torch.uint32: "U32",
+    torch.int32: "I32",
+    torch.bfloat16: "BF16",
+    torch.float16: "F16",
+    torch.uint16: "U16",
+    torch.int16: "I16",
+    torch.float8_e5m2fnuz: "F8_E5M2FNUZ",
+    torch.float8_e4m3fnuz: "F8_E4M3FNUZ",
+    torch.float8_e8m0fnu: "F8_E8M0",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+"""What safetensors calls them, in the order in which it puts them into a file: the widest first, so that all are aligned."""
+
+
+def tensor_bytes(tensors: Tensors) -> int:
+    """Their size in memory, and nearly that of their file."""
+    return sum(math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in tensors.values())
+
+
+def tensor_chunks(tensors: Tensors, metadata: Mapping[str, str] | None = None) -> Iterator[bytes | memoryview]:
+    """A safetensors file, byte for byte as that library makes it, while no more than one tensor is copied or made at a time."""
+    ranks = {dtype: rank for rank, dtype in enumerate(_NAMES)}
+    ordered = sorted(tensors.items(), key=lambda item: (ranks[item[1].dtype], item[0]))
+    header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    end = 0
+    for name, tensor in ordered:
+        begin, end = end, end + math.prod(tensor.shape) * tensor.dtype.itemsize
+        header[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little") + text
+    for name, tensor in ordered:
+        made = tensor.make() if isinstance(tensor, Lazy) else tensor
+        if (tuple(made.shape), made.dtype) != (tuple(tensor.shape), tensor.dtype):
+            raise ValueError(f"{name} was announced as {tensor.dtype} {tuple(tensor.shape)}, but is {made.dtype} {tuple(made.shape)}")
+        yield (made.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
