@@ -22,6 +22,7 @@ from ..search import Search
 from ..tasks import Splits, Task
 from ..types import Batch, to
 from .checkpoint import checkpoints, load_weights, save_model, weights_of
+from .optimizers import build_optimizer, set_rates
 from .settings import Training, pick_device, pick_precision
 from .state import Progress, average_weights, restore_state, save_state
 
@@ -102,7 +103,7 @@ class _Run:
         self.device = pick_device(training.device)
         self.precision = pick_precision(training.precision, self.device)
         self.model = task.build().to(self.device)
-        self.optimizer = training.build_optimizer(self.model)
+        self.optimizer = build_optimizer(training, self.model)
         self.schedule = training.schedule(training.learning_rate, training.steps)
         self.train, self.valid = task.examples(splits.train), task.examples(splits.valid)
         self.progress = restore_state(run, self.model, self.optimizer) or Progress()
@@ -131,8 +132,7 @@ class _Run:
         training, step = self.training, self.progress.step
         self.model.train()
         batch = self.next_batch()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate(step)
+        set_rates(self.optimizer, self.schedule.rate(step), self.schedule.momentum(step))
         coins = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32):
             loss = self.task.loss(self.model, batch, training.label_smoothing, training.gold(step), coins)

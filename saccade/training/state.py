@@ -51,7 +51,8 @@ def restore_state(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer)
     load_weights(model, load_file(latest / "model.safetensors"), latest / "model.safetensors")
     tensors = load_file(latest / "optimizer.safetensors")
     for name, weight in model.named_parameters():
-        entries = {key: tensors[f"{key}|{name}"] for key in ("step", "exp_avg", "exp_avg_sq", "square_avg", "acc_delta") if f"{key}|{name}" in tensors}
+        kept = ("step", "exp_avg", "exp_avg_sq", "square_avg", "acc_delta", "momentum_buffer")
+        entries = {key: tensors[f"{key}|{name}"] for key in kept if f"{key}|{name}" in tensors}
         if entries:
             optimizer.state[weight] = {key: tensor.to(weight.device) for key, tensor in entries.items()}
     torch.set_rng_state(tensors["random|cpu"])
