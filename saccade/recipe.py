@@ -29,6 +29,7 @@ from .errors import UsageError, suggestion
 from .families import contract_of, find, knobs, name_of, settings, write_settings
 from .search import Search
 from .tasks import Data, Task
+from .training.optimizers import weight_groups
 from .training.settings import Training
 
 SIZES: dict[str, dict[str, int]] = {
@@ -102,9 +103,13 @@ def _parse(path: Path) -> tuple[str, dict[str, Any]]:
 def check(recipe: Recipe) -> None:
     """Build all of it without a number in it (torch's meta device): `UsageError` C012 if a part is impossible or two do not fit."""
     _check_sizes(write_settings(recipe.task), "")
-    recipe.training.schedule(recipe.training.learning_rate, recipe.training.steps)
+    training = recipe.training
+    schedule = training.schedule(training.learning_rate, training.steps)
+    if schedule.momentum(0) is not None and training.optimizer == "adadelta":
+        fix = "training.optimizer=adam, or training.schedule.cycle_momentum=false"
+        raise UsageError("C012", "training.optimizer = adadelta; it has no momentum that a schedule could turn", fix=fix)
     with on_paper():
-        recipe.task().build()
+        weight_groups(training, recipe.task().build())
 
 
 @contextmanager
@@ -213,7 +218,7 @@ def line_of(text: str, setting: str) -> int | None:
     for number, line in enumerate(text.split("\n"), 1):
         if header := re.match(r"\s*\[([\w.]+)\]", line):
             section, name = header[1], header[1]
-        elif key := re.match(r"\s*([\w.]+)\s*=", line):
+        elif key := re.match(r"""\s*((?:[\w.]|"[^"]*")+)\s*=""", line):
             name = f"{section}.{key[1]}".lstrip(".")
         else:
             continue

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from .. import __version__, storage
 from ..errors import ModelError, ResourceError
+from .distributed import full, like
 from .sniff import sniff
 
 FORMAT = 1
@@ -35,7 +36,7 @@ TRASH, DAMAGED = ".trash-", ".damaged-"
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """Every weight once (shared ones under their first name), contiguous."""
-    return {name: weight.detach().contiguous() for name, weight in model.named_parameters()}
+    return {name: full(weight.detach()).contiguous() for name, weight in model.named_parameters()}
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
@@ -50,7 +51,7 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> No
         raise ModelError("M014", f"{path} holds a model of another shape: {len(differ)} weights differ", look=differ[:3], fix="the recipe it was trained with")
     with torch.no_grad():
         for name, weight in wanted.items():
-            weight.copy_(weights[name])
+            weight.copy_(like(weight, weights[name]))
 
 
 def _shape(weight: Tensor | None) -> str:

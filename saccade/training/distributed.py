@@ -156,3 +156,12 @@ def like(tensor: Tensor, whole: Tensor) -> Tensor:
     from torch.distributed.tensor import distribute_tensor
 
     return distribute_tensor(whole.to(tensor.device), tensor.device_mesh, tensor.placements)
+
+
+def shared_as(weight: Tensor, part: Tensor) -> Tensor:
+    """A tensor whose share in this process is `part`, shared out as `weight` is."""
+    if not hasattr(weight, "device_mesh"):
+        return part
+    from torch.distributed.tensor import DTensor
+
+    return DTensor.from_local(part, weight.device_mesh, weight.placements, shape=weight.shape, stride=weight.stride())

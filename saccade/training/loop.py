@@ -8,7 +8,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,15 @@ from ..metrics.perplexity import Perplexity
 from ..search import Search
 from ..tasks import Splits, Task
 from ..types import to
-from .checkpoint import checkpoints, load_weights, save_model, weights_of
+from .checkpoint import checkpoints, load_weights, recover, save_model, weights_of
 from .distributed import World, join, lost_neighbours
 from .engine import Engine, Update
 from .events import Evaluation, Event, Saved, Started, Step, Stopped, Trouble
 from .feed import Fed, Feed
 from .lock import locked
+from .saver import Saver
 from .settings import Training
-from .state import Progress, Saver, average_weights, recover, restore_state, snapshot
+from .state import Progress, average_weights, restore_state, take
 
 EXPLODED = 10.0
 """A loss this many times its running mean is no longer learning: the run has diverged."""
@@ -50,12 +51,14 @@ class _Run:
         self.train, self.valid = (task.examples(part, store and store / name) for name, part in (("train", splits.train), ("valid", splits.valid)))
         self.feed = Feed(task, self.train, tokens_per_batch=training.tokens_per_batch, seed=seed, world=world, workers=training.workers)
         self.saver = Saver(run, max(training.average, training.keep), background=training.saving == "background") if world.first else None
+        self.reached: list[Path] = []
         self.restore()
 
     def restore(self) -> None:
         """Weights, optimizer and progress of the latest checkpoint, or fresh ones."""
-        self.engine = Engine(self.task, self.training, self.seed, self.world)
-        self.progress = restore_state(self.run, self.engine) or Progress()
+        self.engine = engine = Engine(self.task, self.training, self.seed, self.world)
+        kept = checkpoints(self.run)
+        self.progress = restore_state(kept[-1], engine.model, engine.optimizer, engine.averages) if kept else Progress()
 
     def started(self) -> Started:
         weights = sum(weight.numel() for weight in self.engine.model.parameters())
@@ -96,7 +99,7 @@ class _Run:
         if fed is not None and self.world.first:
             name = f"bad-step-{step:08d}.json"
             sides = {side: getattr(fed.batch, side).ids.tolist() for side in ("source", "target")}
-            storage.replace_file(self.run / name, [json.dumps({"step": step, "rows": fed.rows.tolist(), **sides}).encode()])
+            storage.replace(self.run / name, [json.dumps({"step": step, "rows": fed.rows.tolist(), **sides}).encode()])
             look += f"; batch saved to {self.run / name}"
         fix = f"a lower rate: training.learning_rate={self.training.learning_rate / 2 ** (self.training.tries + 1):g}"
         return TrainingError("T001", f"the {what} at step {step:,}", look=look, fix=fix)
@@ -104,8 +107,7 @@ class _Run:
     def go_back(self, error: TrainingError) -> Trouble:
         """To the latest checkpoint, with half the rate; after `tries` times the error is raised."""
         step, halvings, tries = self.progress.step, self.progress.halvings + 1, self.training.tries
-        if self.saver:
-            self.saver.wait()
+        self.settle()
         self.world.wait()
         kept = checkpoints(self.run)
         if halvings > tries:
@@ -157,37 +159,44 @@ class _Run:
 
     def save(self) -> None:
         """A checkpoint of now; every process takes part in gathering it, the first one writes."""
-        tensors = snapshot(self.engine)
+        engine = self.engine
+        snapshot = take(self.progress, engine.model, engine.optimizer, engine.averages)
         if self.saver:
-            self.saver.save(self.progress, tensors)
+            self.reached += self.saver.save(self.progress.step, snapshot)
 
-    def checkpoint(self, stop: Callable[[], bool]) -> Iterator[Event]:
-        """Save; in the background it is reported when it is done."""
-        yield from self.persist(self.save, stop)
-        yield from self.saved()
-
-    def saved(self) -> Iterator[Saved]:
-        """Checkpoints that have reached the disk since the last call."""
-        for path in self.saver.done() if self.saver else ():
+    def checkpoint(self, stop: Callable[[], bool], due: bool = True, last: bool = False) -> Iterator[Event]:
+        """Save if it is due; in the background it is reported when it is done, and done again if it failed."""
+        try:
+            if due:
+                self.save()
+            if self.saver:
+                self.reached += self.saver.wait() if last else self.saver.poll()
+        except ResourceError as error:
+            yield from self.persist(self.save, stop, error)
+            self.reached += self.saver.wait() if self.saver else []
+        reached, self.reached = self.reached, []
+        for path in reached:
             yield Saved(int(path.name[5:]), path)
 
-    def persist(self, write: Callable[[], None], stop: Callable[[], bool]) -> Iterator[Event]:
-        """`write`; while the disk is full, say so, wait, and try again."""
+    def persist(self, write: Callable[[], None], stop: Callable[[], bool], error: ResourceError | None = None) -> Iterator[Event]:
+        """`write`, unless that has just ended in `error`; while the disk is full, say so, wait, and try again."""
+        pause = self.training.retry_every
         while True:
             try:
-                write()
-                return
-            except ResourceError as error:
-                pause = self.training.retry_every
-                if error.code != "R001" or not self.world.alone or pause <= 0:
-                    raise
-                paused = ResourceError("R001", error.headline, note=[*error.parts["note"], f"training is paused and retries every {pause:g} s; Ctrl-C stops it"])
-                yield Trouble(self.progress.step, paused)
-                until = time.monotonic() + pause
-                while time.monotonic() < until:
-                    if stop():
-                        raise
-                    time.sleep(min(0.2, pause))
+                if error is None:
+                    return write()
+            except ResourceError as refused:
+                error = refused
+            if error.code != "R001" or not self.world.alone or pause <= 0:
+                raise error
+            note = [*error.parts["note"], f"training is paused and retries every {pause:g} s; Ctrl-C stops it"]
+            yield Trouble(self.progress.step, ResourceError("R001", error.headline, note=note))
+            until = time.monotonic() + pause
+            while time.monotonic() < until:
+                if stop():
+                    raise error
+                time.sleep(min(0.2, pause))
+            error = None
 
     def settle(self) -> None:
         """Leave nothing half written behind, whatever happened."""
@@ -230,20 +239,22 @@ def train(
     about: dict[str, Any] | None = None,
     stop: Callable[[], bool] = bool,
     store: Path | None = None,
+    fallback: bool = True,
 ) -> Iterator[Event]:
     """Train until `training.steps`, until patience is out, or until `stop()`; in a run that was begun, go on from its latest checkpoint.
 
     `run/model.safetensors` is the best model so far, complete in itself.  After `stop()` everything is saved and the same
-    numbers follow on the next call (CPU, fixed threads).  `store` is where encoded examples are kept between runs.  Under
+    numbers follow on the next call (CPU, fixed threads).  `store` is where encoded examples are kept between runs; without
+    `fallback` a damaged checkpoint is an error (`ModelError` M010) even if the one before it is complete.  Under
     torchrun every process calls this with the same arguments.  Raises `TrainingError` T001, `ResourceError` R001, R003, R005, R007.
     """
     world = join(training.timeout)
-    with locked(run, world.first), lost_neighbours(world.alone):
-        trouble = recover(run) if world.first else None
+    with locked(run) if world.first else nullcontext(), lost_neighbours(world.alone):
+        troubles = recover(run, fallback).warnings if world.first else []
         world.wait()
         state = _Run(task, splits, training, search, run, seed, about or {}, store, world)
         yield state.started()
-        if trouble:
+        for trouble in troubles:
             yield Trouble(state.progress.step, trouble)
         try:
             yield from _go_on(state, stop)
@@ -264,9 +275,7 @@ def _go_on(state: _Run, stop: Callable[[], bool]) -> Iterator[Event]:
                 reason = "interrupted"
         except TrainingError as error:
             yield state.go_back(error)
-    if state.saver:
-        yield from state.persist(state.saver.wait, stop)
-    yield from state.saved()
+    yield from state.checkpoint(stop, due=False, last=True)
     if reason != "interrupted":
         yield from state.try_average(stop)
     yield Stopped(state.progress.step, reason, state.progress.seconds)
@@ -288,7 +297,5 @@ def _stretch(state: _Run, stop: Callable[[], bool]) -> Generator[Event, None, bo
     yield Step(progress.step, progress.epoch, loss, rate, progress.norms[-1], symbols / seconds, progress.seconds)
     if progress.step == until:
         progress.train_loss, progress.total, progress.count = loss, 0.0, 0
-    if asked or (progress.step % save_every == 0 and not state.due()):
-        yield from state.checkpoint(stop)
-    yield from state.saved()
+    yield from state.checkpoint(stop, due=asked or (progress.step % save_every == 0 and not state.due()))
     return asked

@@ -41,7 +41,9 @@ def test_defaults_are_spelled_out():
     assert table["seed"] == 1
     assert table["encoder"]["name"] == table["decoder"]["name"] == "transformer"
     assert table["target_tokenizer"] == table["data"]["source"] == "none"
-    assert table["training"]["schedule"] == {"name": "one_cycle", "warmup_share": 0.3, "start_factor": 25.0, "end_factor": 1e4, "shape": "cosine"}
+    wave = {"warmup_share": 0.3, "start_factor": 25.0, "end_factor": 1e4, "shape": "cosine"}
+    assert table["training"]["schedule"] == {"name": "one_cycle", **wave, "cycle_momentum": False, "low_momentum": 0.85, "high_momentum": 0.95}
+    assert (table["training"]["rates"], table["training"]["decays"], table["training"]["freeze"]) == ("none", "none", [])
     assert table["search"]["beam"] == 5
 
 
