@@ -303,7 +303,7 @@ def next_run(parent: Path, task: str) -> Path:
     return parent / f"{max(taken, default=0) + 1:04d}-{task}"
 
 
-def held_out(run: Path) -> list[Any]:
+def held_out(run: Path) -> Sequence[Any]:
     """The test data of a run directory, as they were set aside when it began; `ModelError` M001 if it is no run."""
     begun = Run.open(run)
     if not begun.splits.test:

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..attention.watch import watching
+from ..batches.ids import gather, opened, prepare
 from ..decoders import Decoder
 from ..decoders.transformer import Transformer as TransformerDecoder
 from ..encoders import Encoder
@@ -26,6 +30,8 @@ from ..text.tokenizers import Tokenizer
 from ..text.tokenizers.unigram import Unigram
 from ..types import BOS, EOS, PAD, UNK, Batch, Look, Loss, Piece, pad, to
 from . import Data, Examples, Prediction, Splits, Task
+
+_CHUNK = 1024  # pairs that are encoded at once
 
 
 class Translate(Task):
@@ -76,18 +82,37 @@ class Translate(Task):
         """Fresh weights, from torch's generator."""
         return Seq2Seq(self.source.size, self.target.size, self.encoder, self.decoder, self.share_embeddings)
 
-    def examples(self, raw: Sequence[Pair]) -> Examples:
+    def examples(self, raw: Sequence[Pair], store: Path | None = None) -> Examples:
         """A source ends with EOS; a target begins with BOS and ends with EOS.  `DataError` D028 if nothing is short enough."""
-        sources = [[*self.source.encode(pair.source), EOS] for pair in raw]
-        targets = [[BOS, *self.target.encode(pair.target), EOS] for pair in raw]
-        kept = [i for i in range(len(raw)) if max(len(sources[i]), len(targets[i]) - 1) <= self.longest]
+        sizes = {"source": self.source.size, "target": self.target.size}
+        if store is None:
+            return Examples(*gather(sizes, self._encoded(raw)))
+        digests = {name: blake2b(tokenizer.state()).hexdigest() for name, tokenizer in (("source", self.source), ("target", self.target))}
+        about = {"task": "translate", "longest": self.longest, "examples": len(raw), **digests}
+        try:
+            return Examples(*opened(store, about))
+        except DataError:
+            prepare(store, sizes, self._encoded(raw), about)
+            return Examples(*opened(store, about))
+
+    def _encoded(self, raw: Sequence[Pair]) -> Iterator[tuple[list[int], list[int]]]:
+        """Source and target of every pair that is short enough."""
+        longest = kept = 0
+        pairs = iter(raw)
+        while chunk := list(islice(pairs, _CHUNK)):
+            sources = self.source.encode_lines([pair.source for pair in chunk])
+            targets = self.target.encode_lines([pair.target for pair in chunk])
+            for source, target in zip(sources, targets, strict=True):
+                longest = max(longest, len(source) + 1, len(target) + 2)
+                if max(len(source), len(target)) < self.longest:
+                    kept += 1
+                    yield [*source, EOS], [BOS, *target, EOS]
         if not kept:
-            raise DataError("D028", f"every pair is longer than {self.longest} tokens", fix=f"longest={max(map(len, [*sources, *targets]), default=0)}")
-        return Examples([sources[i] for i in kept], [targets[i] for i in kept])
+            raise DataError("D028", f"every pair is longer than {self.longest} tokens", fix=f"longest={longest}")
 
     def batch(self, examples: Examples, rows: Sequence[int]) -> Batch:
         """Padded sources and targets."""
-        return Batch(pad([examples.source[i] for i in rows]), pad([examples.target[i] for i in rows]))
+        return Batch(examples.source.pad(rows), examples.target.pad(rows))
 
     def loss(self, model: nn.Module, batch: Batch, smoothing: float, gold: float, generator: torch.Generator) -> Loss:
         """Cross-entropy of the symbols after BOS, EOS included."""
