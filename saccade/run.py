@@ -220,11 +220,21 @@ class Run:
         made_from = json.dumps([__version__, settings, data, sorted(self.files.items())], sort_keys=True)
         return self.path.absolute().parent / CACHE / hashlib.sha256(made_from.encode()).hexdigest()[:16]
 
-    def train(self, stop: Callable[[], bool] = bool) -> Iterator[Event]:
+    def train(self, stop: Callable[[], bool] = bool, *, fallback: bool = True) -> Iterator[Event]:
         """Train, or go on from the latest checkpoint; see `saccade.training.train`."""
-        about = {"recipe": plain(self.recipe)}
-        recipe = self.recipe
-        return train(self.task, self.splits, recipe.training, recipe.search, self.path, seed=recipe.seed, about=about, stop=stop, store=self.store)
+        recipe, about = self.recipe, {"recipe": plain(self.recipe)}
+        return train(
+            self.task,
+            self.splits,
+            recipe.training,
+            recipe.search,
+            self.path,
+            seed=recipe.seed,
+            about=about,
+            stop=stop,
+            store=self.store,
+            fallback=fallback,
+        )
 
     @property
     def step(self) -> int:

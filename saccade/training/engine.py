@@ -67,36 +67,34 @@ class Engine:
         self.optimizer = build_optimizer(training, self.model)
         self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.averages = [local(weight).detach().clone() for weight in self.model.parameters()] if training.ema else []
-        self.parts_used = training.accumulate
+        self.parts = training.accumulate
 
     def gradient(self, fed: Fed, step: int, stop: Callable[[], bool]) -> Update:
         """The gradient of the mean loss per symbol, summed over parts and processes, now in the weights' `grad`.
 
         Out of memory, the batch is computed in twice as many parts: the same sum.  `ResourceError` R003 if one row is too many.
         """
-        batch, parts = to(fed.batch, self.device), self.training.accumulate
+        batch, self.parts = to(fed.batch, self.device), self.training.accumulate
         while True:
             try:
                 self.optimizer.zero_grad(set_to_none=True)
-                total, count = self._backward(batch, parts, step, 0.0 if fed.empty else 1.0)
-                break
+                total, count = self._backward(batch, self.parts, step, 0.0 if fed.empty else 1.0)
+                return self._reduced(total, count, stop)
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
-                parts = self._more_parts(fed, parts, step, error)
-        self.parts_used = parts
-        return self._reduced(total, count, stop)
+                rows = len(fed.batch.source.lengths)
+                if self.parts >= rows or not self.world.alone:
+                    fix = "training.tokens_per_batch smaller, or longest" if self.world.alone else f"training.accumulate={2 * self.parts}"
+                    raise ResourceError("R003", self.short_of_memory(fed, step), note="what was saved is unharmed", fix=fix) from error
+                self.parts = min(2 * self.parts, rows)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
 
-    def _more_parts(self, fed: Fed, parts: int, step: int, error: BaseException) -> int:
-        rows = len(fed.batch.source.lengths)
-        longest = max(int(side.ids.shape[1]) for side in fed.batch)
-        if parts >= rows or not self.world.alone:
-            fix = "training.tokens_per_batch smaller, or longest" if self.world.alone else f"training.accumulate={2 * parts}"
-            headline = f"out of memory at step {step + 1:,}: {rows} rows in {parts} part{'s' * (parts > 1)}, longest {longest} tokens"
-            raise ResourceError("R003", headline, note="what was saved is unharmed", fix=fix) from error
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        return min(2 * parts, rows)
+    def short_of_memory(self, fed: Fed, step: int) -> str:
+        """What did not fit."""
+        longest = max(side.ids.shape[1] for side in fed.batch)
+        return f"out of memory at step {step + 1:,}: {len(fed.batch.source.lengths)} rows, longest {longest} tokens"
 
     def _backward(self, batch: Batch, parts: int, step: int, weight: float) -> tuple[float, int]:
         """Sums of loss and symbols of this process."""
@@ -151,10 +149,17 @@ class Engine:
 
 def split(batch: Tree, parts: int) -> Iterator[Tree]:
     """The rows of a batch in at most `parts` groups, one after the other."""
-    rows = len(batch.source.lengths)  # type: ignore[union-attr]
+    rows = len(leaves(batch)[0])
     size = math.ceil(rows / max(1, min(parts, rows)))
     for start in range(0, rows, size):
         yield tree_map(lambda leaf, start=start: leaf[start : start + size], batch) if size < rows else batch
+
+
+def leaves(tree: Tree) -> list[Tensor]:
+    """Every tensor of a tree."""
+    found: list[Tensor] = []
+    tree_map(lambda leaf: found.append(leaf) or leaf, tree)  # type: ignore[func-returns-value]
+    return found
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -1,7 +1,10 @@
 """Batches in their order: a pure function of (seed, epoch, position), whoever prepares them."""
 
 import signal
+import threading
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -70,7 +73,7 @@ class Feed:
         self.place = position
         try:
             return next(self.ahead)
-        except RuntimeError:
+        except (RuntimeError, OSError, EOFError):
             # A worker that dies takes nothing with it: the order is known, others begin where it stood.
             self.ahead, self.deaths = None, self.deaths + 1
             if self.deaths > DEATHS:
@@ -80,9 +83,20 @@ class Feed:
 
     def _start(self, position: int) -> Iterator[Batch]:
         order = [self._mine(rows) for rows in self.batches[position:]]
-        # A generator of its own, so that starting workers moves no other random numbers.
-        own = torch.Generator()
-        return iter(DataLoader(self.prepared, batch_size=None, sampler=order, num_workers=self.workers, generator=own, worker_init_fn=_deaf))
+        own = torch.Generator()  # so that starting workers moves no other random numbers
+        with warnings.catch_warnings(), _deaths_noticed_later():
+            warnings.simplefilter("ignore")  # about more workers than cores: they were asked for
+            return iter(DataLoader(self.prepared, batch_size=None, sampler=order, num_workers=self.workers, generator=own, worker_init_fn=_deaf))
+
+
+@contextmanager
+def _deaths_noticed_later() -> Iterator[None]:
+    """A DataLoader raises from a signal handler, in the middle of anything, when a worker dies; without it the next batch says so."""
+    listens = hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGCHLD) if listens else None
+    yield
+    if listens:
+        signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
 
 
 def _deaf(_number: int) -> None:

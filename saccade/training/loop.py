@@ -52,6 +52,8 @@ class _Run:
         self.feed = Feed(task, self.train, tokens_per_batch=training.tokens_per_batch, seed=seed, world=world, workers=training.workers)
         self.saver = Saver(run, max(training.average, training.keep), background=training.saving == "background") if world.first else None
         self.reached: list[Path] = []
+        self.troubles: list[SaccadeError] = []
+        self.short_of_memory: ResourceError | None = None
         self.restore()
 
     def restore(self) -> None:
@@ -83,6 +85,11 @@ class _Run:
         progress, engine = self.progress, self.engine
         fed = self.next_batch()
         update = engine.gradient(fed, progress.step, stop)
+        if engine.parts > self.training.accumulate and not self.short_of_memory:
+            note = f"computed in {engine.parts} parts instead of {self.training.accumulate}: the same gradient, more slowly"
+            fix = "to do so from the start: training.accumulate=" + str(engine.parts)
+            self.short_of_memory = ResourceError("R003", engine.short_of_memory(fed, progress.step), note=note, fix=fix)
+            self.troubles.append(self.short_of_memory)
         progress.norms = [*progress.norms[-3:], update.norm]
         mean = update.total / max(update.count, 1)
         exploded = progress.step >= SETTLED and mean > EXPLODED * progress.mean
@@ -164,6 +171,11 @@ class _Run:
         if self.saver:
             self.reached += self.saver.save(self.progress.step, snapshot)
 
+    def save_now(self) -> None:
+        """Save, and wait until it is done."""
+        self.save()
+        self.reached += self.saver.wait() if self.saver else []
+
     def checkpoint(self, stop: Callable[[], bool], due: bool = True, last: bool = False) -> Iterator[Event]:
         """Save if it is due; in the background it is reported when it is done, and done again if it failed."""
         try:
@@ -172,8 +184,7 @@ class _Run:
             if self.saver:
                 self.reached += self.saver.wait() if last else self.saver.poll()
         except ResourceError as error:
-            yield from self.persist(self.save, stop, error)
-            self.reached += self.saver.wait() if self.saver else []
+            yield from self.persist(self.save_now, stop, error)
         reached, self.reached = self.reached, []
         for path in reached:
             yield Saved(int(path.name[5:]), path)
@@ -264,9 +275,9 @@ def train(
 
 def _go_on(state: _Run, stop: Callable[[], bool]) -> Iterator[Event]:
     training, reason = state.training, "finished"
-    while reason == "finished" and (state.progress.step < training.steps or state.due()):
+    while state.due() or (reason == "finished" and state.progress.step < training.steps):
         try:
-            if state.due():  # a run that was stopped between an update and its evaluation begins with the evaluation
+            if state.due():
                 yield from state.judge(stop)
                 yield from state.checkpoint(stop)
             elif training.patience and state.progress.without_gain >= training.patience:
@@ -291,11 +302,13 @@ def _stretch(state: _Run, stop: Callable[[], bool]) -> Generator[Event, None, bo
     while progress.step < until and not asked:
         update = state.update(stop)
         symbols, asked = symbols + update.count, update.asked
+        while state.troubles:
+            yield Trouble(progress.step, state.troubles.pop(0))
     seconds = time.perf_counter() - begun
     progress.seconds += seconds
     rate, loss = state.rate(progress.step - 1), progress.total / max(progress.count, 1)
     yield Step(progress.step, progress.epoch, loss, rate, progress.norms[-1], symbols / seconds, progress.seconds)
     if progress.step == until:
         progress.train_loss, progress.total, progress.count = loss, 0.0, 0
-    yield from state.checkpoint(stop, due=asked or (progress.step % save_every == 0 and not state.due()))
+    yield from state.checkpoint(stop, due=not state.due() and (asked or progress.step % save_every == 0))
     return asked
