@@ -182,9 +182,9 @@ def _write(path: Path, recipe: Recipe, task: Task) -> None:
     with space_for(path, 0, "a run"):
         try:
             storage.make_folders(path)
-            storage.replace(path / TOKENIZERS, storage.tensor_chunks(task.state()))
-            storage.replace(path / FILES, [json.dumps(fingerprints(recipe.data), indent=1).encode()])
-            storage.replace(path / RECIPE, [recipe.to_toml().encode()])
+            storage.write_tensors(path / TOKENIZERS, task.state())
+            storage.replace_file(path / FILES, [json.dumps(fingerprints(recipe.data), indent=1).encode()])
+            storage.replace_file(path / RECIPE, [recipe.to_toml().encode()])
         finally:
             if path.is_dir() and not (path / RECIPE).exists():
                 with suppress(OSError):

@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from safetensors.torch import load_file
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from .. import storage
 from .checkpoint import checkpoints, commit, load_weights, prune, verify, weights_of
+from .saver import Snapshot
 
 
 @dataclass
@@ -28,32 +28,6 @@ class Progress:
     without_gain: int = 0
     evaluated: int = 0
     recent: list[int] = field(default_factory=list)
-
-
-class Snapshot(NamedTuple):
-    """What a checkpoint will hold: tensors by the name of their file, and `state.json`."""
-
-    tensors: Mapping[str, storage.Tensors]
-    state: str
-
-    def copied(self) -> "Snapshot":
-        """The same in memory of its own, on the CPU: training may go on while it is written."""
-        return Snapshot({file: {name: _copy(tensor) for name, tensor in tensors.items()} for file, tensors in self.tensors.items()}, self.state)
-
-    @property
-    def files(self) -> dict[str, storage.Chunks]:
-        """Their bytes, made while they are written."""
-        return {file: storage.tensor_chunks(tensors) for file, tensors in self.tensors.items()} | {"state.json": [self.state.encode()]}
-
-    @property
-    def size(self) -> int:
-        """Bytes, nearly."""
-        return sum(map(storage.tensor_bytes, self.tensors.values())) + len(self.state)
-
-
-def _copy(tensor: Tensor | storage.Lazy) -> Tensor:
-    made = tensor.make() if isinstance(tensor, storage.Lazy) else tensor
-    return made.detach().to("cpu", copy=True)
 
 
 def take(progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer, more: Mapping[str, storage.Tensors] | None = None) -> Snapshot:
