@@ -168,7 +168,7 @@ class Run:
             self.task.learn(self.splits)
             with suppress(OSError, SafetensorError):
                 storage.make_folders(kept.parent)
-                storage.replace(kept, storage.tensor_chunks(self.task.state()))
+                storage.write_tensors(kept, self.task.state())
 
     @classmethod
     def open(cls, path: Path, overrides: Sequence[str] = (), *, alone: bool = True, allow_data_change: bool = False) -> "Run":
@@ -203,7 +203,7 @@ class Run:
         task.restore(tokenizers)
         run = cls(path, recipe, task, task.read(recipe.data))
         if alone and (overrides or changed):
-            storage.replace(path / RECIPE, [recipe.to_toml().encode()])
+            storage.replace_file(path / RECIPE, [recipe.to_toml().encode()])
             run._note()
         return run
 
@@ -245,7 +245,7 @@ class Run:
     def _note(self) -> None:
         """What the run began with: it goes on only with the same."""
         begun = {"format": FORMAT, "saccade": __version__, "files": self.files, "recipe": plain(self.recipe)}
-        storage.replace(self.path / BEGUN, [json.dumps(begun, indent=1).encode()])
+        storage.replace_file(self.path / BEGUN, [json.dumps(begun, indent=1).encode()])
 
     def _write(self) -> None:
         """Make the run directory, the recipe last: without one it is none, and what was written is removed again."""
@@ -253,9 +253,9 @@ class Run:
         with space_for(path, 0, "a run"):
             try:
                 storage.make_folders(path)
-                storage.replace(path / TOKENIZERS, storage.tensor_chunks(self.task.state()))
+                storage.write_tensors(path / TOKENIZERS, self.task.state())
                 self._note()
-                storage.replace(path / RECIPE, [self.recipe.to_toml().encode()])
+                storage.replace_file(path / RECIPE, [self.recipe.to_toml().encode()])
             finally:
                 if path.is_dir() and not (path / RECIPE).exists():
                     with suppress(OSError):

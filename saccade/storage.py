@@ -1,11 +1,11 @@
 """The only module that changes anything on a disk, so that what it promises can be tested by failing every operation of it.
 
-    write          a new file from chunks, flushed to the disk; its size and SHA-256 are computed on the way
-    replace        the same into a hidden sibling, then one rename: a reader finds the old file or the new one, never half of one
-    append         one line at the end, whole or not at all
+    write_file     a new file from chunks, flushed to the disk; its size and SHA-256 are computed on the way
+    replace_file   the same into a hidden sibling, then one rename: a reader finds the old file or the new one, never half of one
+    write_tensors  the same as a safetensors file, one tensor at a time
+    append_line    at the end, whole or not at all
     make_folders   a folder and those above it, each entered in its parent for good
     remove         a file or a folder
-    tensor_chunks  tensors as a safetensors file, one at a time
 
 A rename is atomic, but it and every new name may be lost with the power until the folder that holds the name is flushed too.
 """
@@ -96,7 +96,7 @@ Chunks = Iterable[bytes | memoryview]
 Tensors = Mapping[str, Tensor | Lazy]
 
 
-def write(path: Path, chunks: Chunks) -> Written:
+def write_file(path: Path, chunks: Chunks) -> Written:
     """Write a new file and wait until the disk has its content; its name is there for good only when the folder is flushed as well."""
     digest, size = hashlib.sha256(), 0
     handle = disk.open(path)
@@ -118,11 +118,11 @@ def _write_all(handle: int, data: memoryview) -> None:
         data = data[disk.write(handle, data) :]
 
 
-def replace(path: Path, chunks: Chunks) -> Written:
+def replace_file(path: Path, chunks: Chunks) -> Written:
     """Write a file in one step: whatever happens, `path` is what it was or what it shall be."""
     hidden = path.with_name(f"{HIDDEN}{path.name}-{os.getpid()}")
     try:
-        written = write(hidden, chunks)
+        written = write_file(hidden, chunks)
         disk.rename(hidden, path)
     except BaseException:
         with suppress(OSError):
@@ -132,7 +132,12 @@ def replace(path: Path, chunks: Chunks) -> Written:
     return written
 
 
-def append(path: Path, line: str, durable: bool = False) -> None:
+def write_tensors(path: Path, tensors: Tensors, metadata: Mapping[str, str] | None = None) -> Written:
+    """Write a safetensors file in one step."""
+    return replace_file(path, tensor_chunks(tensors, metadata))
+
+
+def append_line(path: Path, line: str, durable: bool = False) -> None:
     """Add one line; if there is no room for all of it, none of it stays.  `durable` waits for the disk."""
     handle = disk.open(path, append=True)
     try:
@@ -212,4 +217,4 @@ def tensor_chunks(tensors: Tensors, metadata: Mapping[str, str] | None = None) -
         made = tensor.make() if isinstance(tensor, Lazy) else tensor
         if (tuple(made.shape), made.dtype) != (tuple(tensor.shape), tensor.dtype):
             raise ValueError(f"{name} was announced as {tensor.dtype} {tuple(tensor.shape)}, but is {made.dtype} {tuple(made.shape)}")
-        yield (made.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        yield made.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data

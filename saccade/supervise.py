@@ -93,5 +93,5 @@ def test_at_the_end(run: Run) -> str:
     if not run.splits.test:
         return ""
     scores = load(run.path, device=run.recipe.training.device).test(run.splits.test)
-    storage.replace(run.path / "test.json", [(json.dumps([score._asdict() for score in scores], indent=1) + "\n").encode()])
+    storage.replace_file(run.path / "test.json", [(json.dumps([score._asdict() for score in scores], indent=1) + "\n").encode()])
     return spoken(scores)

@@ -62,7 +62,7 @@ def save_model(path: Path, weights: storage.Tensors, task_state: storage.Tensors
     """One self-contained file, replaced in one step; `about` becomes JSON in its header."""
     header = {"saccade": json.dumps({"format": FORMAT, "version": __version__, **about}, sort_keys=True)}
     with space_for(path.parent, storage.tensor_bytes(weights)):
-        storage.replace(path, storage.tensor_chunks({**weights, **task_state}, header))
+        storage.write_tensors(path, {**weights, **task_state}, header)
 
 
 def load_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -106,9 +106,9 @@ def commit(run: Path, step: int, files: Mapping[str, storage.Chunks], size: int 
             storage.make_folders(run)
             storage.remove(hidden)
             storage.disk.make_folder(hidden)
-            listing = {name: storage.write(hidden / name, chunks)._asdict() for name, chunks in files.items()}
+            listing = {name: storage.write_file(hidden / name, chunks)._asdict() for name, chunks in files.items()}
             manifest = {"format": FORMAT, "saccade": __version__, "torch": torch.__version__, "step": step, "files": listing}
-            storage.write(hidden / MANIFEST, [json.dumps(manifest, indent=1).encode()])
+            storage.write_file(hidden / MANIFEST, [json.dumps(manifest, indent=1).encode()])
             storage.disk.sync_folder(hidden)
             if final.exists():
                 _discard(final)

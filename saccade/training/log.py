@@ -32,11 +32,11 @@ class Log:
             lines = self.path.read_bytes().splitlines(keepends=True)
             kept = [line for line in lines if line.endswith(b"\n") and _step(line) <= since]
             if kept != lines:
-                storage.replace(self.path, kept)
+                storage.replace_file(self.path, kept)
 
     def write(self, event: Event) -> None:
         """One line."""
-        storage.append(self.path, json.dumps(as_record(event)))
+        storage.append_line(self.path, json.dumps(as_record(event)))
 
 
 def _step(line: bytes) -> float:

@@ -51,7 +51,6 @@ class _Run:
         self.train, self.valid = (task.examples(part, store and store / name) for name, part in (("train", splits.train), ("valid", splits.valid)))
         self.feed = Feed(task, self.train, tokens_per_batch=training.tokens_per_batch, seed=seed, world=world, workers=training.workers)
         self.saver = Saver(run, max(training.average, training.keep), background=training.saving == "background") if world.first else None
-        self.reached: list[Path] = []
         self.troubles: list[SaccadeError] = []
         self.short_of_memory: ResourceError | None = None
         self.restore()
@@ -106,7 +105,7 @@ class _Run:
         if fed is not None and self.world.first:
             name = f"bad-step-{step:08d}.json"
             sides = {side: getattr(fed.batch, side).ids.tolist() for side in ("source", "target")}
-            storage.replace(self.run / name, [json.dumps({"step": step, "rows": fed.rows.tolist(), **sides}).encode()])
+            storage.replace_file(self.run / name, [json.dumps({"step": step, "rows": fed.rows.tolist(), **sides}).encode()])
             look += f"; batch saved to {self.run / name}"
         fix = f"a lower rate: training.learning_rate={self.training.learning_rate / 2 ** (self.training.tries + 1):g}"
         return TrainingError("T001", f"the {what} at step {step:,}", look=look, fix=fix)
@@ -169,23 +168,27 @@ class _Run:
         engine = self.engine
         snapshot = take(self.progress, engine.model, engine.optimizer, engine.averages)
         if self.saver:
-            self.reached += self.saver.save(self.progress.step, snapshot)
+            self.saver.save(self.progress.step, snapshot)
 
     def save_now(self) -> None:
         """Save, and wait until it is done."""
         self.save()
-        self.reached += self.saver.wait() if self.saver else []
+        if self.saver:
+            self.saver.wait()
 
     def checkpoint(self, stop: Callable[[], bool], due: bool = True, last: bool = False) -> Iterator[Event]:
         """Save if it is due; in the background it is reported when it is done, and done again if it failed."""
+        if due:
+            yield from self.persist(self.save, stop)
+        if self.saver is None:
+            return
+        if last:
+            yield from self.persist(self.saver.wait, stop)
         try:
-            if due:
-                self.save()
-            if self.saver:
-                self.reached += self.saver.wait() if last else self.saver.poll()
+            reached = self.saver.poll()
         except ResourceError as error:
             yield from self.persist(self.save_now, stop, error)
-        reached, self.reached = self.reached, []
+            reached = self.saver.poll()
         for path in reached:
             yield Saved(int(path.name[5:]), path)
 

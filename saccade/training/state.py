@@ -2,18 +2,16 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
-
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .. import storage
 from .checkpoint import checkpoints, load_weights, weights_of
 from .distributed import full, like, local, shared_as
+from .saver import Snapshot
 
 
 @dataclass
@@ -40,32 +38,6 @@ class Progress:
     """Of the last four gradients."""
     history: list[tuple[int, float]] = field(default_factory=list)
     """(step, value) of every evaluation, higher is better."""
-
-
-class Snapshot(NamedTuple):
-    """What a checkpoint will hold: tensors by the name of their file, and `state.json`."""
-
-    tensors: Mapping[str, storage.Tensors]
-    state: str
-
-    def copied(self) -> "Snapshot":
-        """The same in memory of its own, on the CPU: training may go on while it is written."""
-        return Snapshot({file: {name: _copy(tensor) for name, tensor in tensors.items()} for file, tensors in self.tensors.items()}, self.state)
-
-    @property
-    def files(self) -> dict[str, storage.Chunks]:
-        """Their bytes, made while they are written."""
-        return {file: storage.tensor_chunks(tensors) for file, tensors in self.tensors.items()} | {"state.json": [self.state.encode()]}
-
-    @property
-    def size(self) -> int:
-        """Bytes, nearly."""
-        return sum(map(storage.tensor_bytes, self.tensors.values())) + len(self.state)
-
-
-def _copy(tensor: Tensor | storage.Lazy) -> Tensor:
-    made = tensor.make() if isinstance(tensor, storage.Lazy) else tensor
-    return made.detach().to("cpu", copy=True)
 
 
 def take(progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer, averages: Sequence[Tensor] = ()) -> Snapshot:
