@@ -20,6 +20,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +67,7 @@ def to_png(look: "Look", path: Path, *, title: str | None = None) -> None:
     """Write the heat map of `look` over words, the mean of all heads, as an image; `UsageError` C030 without matplotlib."""
     from .plot import png
 
-    _save(path, png(look, title))
+    save(path, png(look, title))
 
 
 def write(looks: Sequence["Look"], path: Path) -> list[Path]:
@@ -78,7 +79,7 @@ def write(looks: Sequence["Look"], path: Path) -> list[Path]:
     texts: dict[str, Callable[[Sequence["Look"]], str]] = {".html": to_html, ".json": to_json}
     ending = path.suffix.lower()
     if ending in texts:
-        _save(path, texts[ending](looks).encode())
+        save(path, texts[ending](looks).encode())
         return [path]
     if ending != ".png":
         found = f"its ending is {printable(path.suffix)!r}" if path.suffix else "it has no ending"
@@ -133,7 +134,7 @@ def _hash(content: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
 
 
-def _save(path: Path, content: bytes) -> None:
+def save(path: Path, content: bytes) -> None:
     """Write a whole file or nothing: under another name first."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -141,5 +142,6 @@ def _save(path: Path, content: bytes) -> None:
         unfinished.write_bytes(content)
         os.replace(unfinished, path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # where there is no folder there is nothing to remove
+            unfinished.unlink(missing_ok=True)
         raise ResourceError("R004", f"cannot write {path}: {error.strerror}", fix="write to another folder") from error
