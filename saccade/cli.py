@@ -278,6 +278,35 @@ def doctor() -> None:
         print(line)
 
 
+@app.command()
+def tune(
+    words: Words,
+    task: Annotated[str, typer.Option(help="What to learn: saccade list tasks.")] = "translate",
+    trials: Annotated[int, typer.Option(help="How many, those of earlier calls included.")] = 20,
+    timeout: Annotated[str | None, typer.Option(help="Stop after 90s, 30m or 1h; the running trial goes on next time.", show_default=False)] = None,
+    search: Annotated[list[str] | None, typer.Option(help="NAME=LOW..HIGH [log | step N], or NAME=A|B|C; again for more.", show_default=False)] = None,
+    study: Annotated[Path, typer.Option(help="The folder of the trials.")] = Path("tune"),
+    pruner: Annotated[str, typer.Option(help="Who stops trials that fall behind: median, hyperband or none.")] = "median",
+    as_json: AsJson = False,
+) -> None:
+    """Search for better settings of a recipe: saccade tune RECIPE --search 'training.learning_rate=1e-4..1e-2 log'."""
+    from .tune import run_tune
+
+    recipe = _recipe(words, task, None, None, None)
+    with _signals() as caught:
+        run_tune(recipe, search or [], study, trials, timeout, pruner, _console(), as_json, lambda: bool(caught))
+    if caught:
+        raise typer.Exit(128 + caught[0])
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]) -> None:
+    """Write RUN/report.html: scores, curves, the worst sentences and every setting, on one page."""
+    from .serving.report import write_report
+
+    print(write_report(run))
+
+
 @app.callback(invoke_without_command=True)
 def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .picture import save
+from .pages import save
 
 if TYPE_CHECKING:  # drawing needs no torch
     from ..training.range_test import RangeTest
