@@ -86,6 +86,7 @@ def resume(
     run: Annotated[Path, typer.Argument(help="A run directory that was begun.", show_default=False)],
     overrides: Annotated[list[str] | None, typer.Argument(help="Settings of training to change, like training.steps=9000.", show_default=False)] = None,
     allow_data_change: Annotated[bool, typer.Option(help="Go on although the data changed: their order is another one from here on.")] = False,
+    no_fallback: Annotated[bool, typer.Option("--no-fallback", help="Stop if the latest checkpoint is damaged, though the one before is not.")] = False,
     tensorboard: Board = False,
 ) -> None:
     """Go on with a run from its latest checkpoint: the same numbers as if it had never stopped."""
@@ -96,7 +97,7 @@ def resume(
     console = _console(quiet=rank > 0)
     begun = Run.open(run, overrides or (), alone=processes == 1, allow_data_change=allow_data_change)
     _say(console, "Resuming", f"{run} at step {begun.step:,} of {begun.recipe.training.steps:,}")
-    _finish(console, begun, tensorboard)
+    _finish(console, begun, tensorboard, not no_fallback)
 
 
 def _recipe(words: list[str], task: str, columns: str | None, keep_first: int | None, size: str | None) -> "Recipe":
@@ -148,20 +149,17 @@ def _describe(console: "Console", begun: "Run") -> None:
     _say(console, "Run", f"{begun.path}      resume any time with:  saccade resume {begun.path}")
 
 
-def _finish(console: "Console", begun: "Run", tensorboard: bool) -> None:
+def _finish(console: "Console", begun: "Run", tensorboard: bool, fallback: bool = True) -> None:
     """Train to the end, or to Ctrl-C; then test."""
     from .display import clock
     from .serving.report import write_report
     from .supervise import follow, test_at_the_end
     from .training.distributed import environment
+    from .training.trackers import TensorBoard
 
-    trackers = []
-    if tensorboard:
-        from .training.trackers import TensorBoard
-
-        trackers.append(TensorBoard(begun.path))
-    last = follow(console, begun, trackers)
-    if environment()[0]:
+    first = environment()[0] == 0
+    last = follow(console, begun, trackers=[TensorBoard(begun.path / "tensorboard")] if tensorboard and first else [], fallback=fallback)
+    if not first:
         return
     console.print(f"ok  done in {clock(last.seconds)}", markup=False)
     if scores := test_at_the_end(begun):
@@ -290,13 +288,39 @@ def tune(
     as_json: AsJson = False,
 ) -> None:
     """Search for better settings of a recipe: saccade tune RECIPE --search 'training.learning_rate=1e-4..1e-2 log'."""
+    from .supervise import signals
     from .tune import run_tune
 
     recipe = _recipe(words, task, None, None, None)
-    with _signals() as caught:
+    with signals() as caught:
         run_tune(recipe, search or [], study, trials, timeout, pruner, _console(), as_json, lambda: bool(caught))
     if caught:
         raise typer.Exit(128 + caught[0])
+
+
+@app.command(name="range-test")
+def range_test(
+    words: Words,
+    task: Annotated[str, typer.Option(help="What to learn: saccade list tasks.")] = "translate",
+    low: Annotated[float, typer.Option(help="The first rate.")] = 1e-7,
+    high: Annotated[float, typer.Option(help="The last rate.")] = 1.0,
+    steps: Annotated[int, typer.Option(help="How many updates.")] = 200,
+    linear: Annotated[bool, typer.Option("--linear", help="Let the rate rise in equal steps (Smith 2017) instead of equal factors.")] = False,
+    folder: Annotated[Path, typer.Option(help="Where to write the plot and the numbers.")] = Path("."),
+) -> None:
+    """Find a learning rate: one short training in which the rate rises, with a plot of the loss; takes what saccade train takes."""
+    from .serving.chart import write_range_test
+    from .training.range_test import range_test
+
+    recipe = _recipe(words, task, None, None, None)
+    made = recipe.task()
+    splits = made.read(recipe.data)
+    made.learn(splits)
+    found = range_test(made, splits, recipe.training, seed=recipe.seed, low=low, high=high, steps=steps, rise="linear" if linear else "exponential")
+    for name, rate in (("steepest", found.steepest), ("a tenth of the best", found.tenth), ("cycle, low", found.low), ("cycle, high", found.high)):
+        print(f"{name:<20} {'none' if rate is None else f'{rate:.3g}'}")
+    for path in write_range_test(found, folder):
+        print(f"wrote {path}", file=sys.stderr)
 
 
 @app.command()

@@ -63,7 +63,8 @@ class Display:
 
     def start(self, event: Started) -> None:
         """What will be trained, and how much of each batch is padding."""
-        model = f"Model      {event.weights / 1e6:.1f} M weights, {event.precision} on {event.device}{f', {event.processes} processes' if event.processes > 1 else ''}"
+        processes = f", {event.processes} processes" if event.processes > 1 else ""
+        model = f"Model      {event.weights / 1e6:.1f} M weights, {event.precision} on {event.device}{processes}"
         self.console.print(f"{model}\nBatches    {event.batches:,} an epoch, {100 * event.padding:.1f} % padding", highlight=False, soft_wrap=True)
         if event.left_out:
             self.console.print(

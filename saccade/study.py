@@ -29,8 +29,8 @@ from .run import RECIPE, Run, absolute
 from .serving.report import read_log
 from .space import Dimension, value_of, with_settings
 from .training.checkpoint import checkpoints
+from .training.events import Evaluation, Stopped
 from .training.log import Log
-from .training.loop import Evaluation, Stopped
 
 if TYPE_CHECKING:
     import optuna

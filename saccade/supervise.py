@@ -5,14 +5,15 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from . import storage
 from .display import Display
 from .run import Run
 from .training.distributed import World, environment, leave
-from .training.events import Event, Stopped
+from .training.events import Started, Stopped
 from .training.log import Log
+from .training.trackers import Tracker, Trackers
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,39 +22,33 @@ ASKED = ("SIGINT", "SIGTERM", "SIGHUP")
 """Signals that ask to stop: Ctrl-C, `kill`, a closed terminal."""
 
 
-class Tracker(Protocol):
-    """Anything that wants to see the events as well."""
+def follow(console: "Console", run: Run, *, trackers: Sequence[Tracker] = (), fallback: bool = True) -> Stopped:
+    """Train to the end or to a signal, telling people what happens; `SystemExit` 128 + the signal's number after saving.
 
-    def write(self, event: Event) -> None:
-        """One event."""
-
-
-def follow(console: "Console", run: Run, trackers: Sequence[Tracker] = ()) -> Stopped:
-    """Train to the end or to a signal, telling people what happens; `SystemExit` 128 + the signal's number after saving."""
+    Of several processes only the first one speaks and writes.
+    """
     rank, size, _ = environment()
-    world = World(rank, size)
-    log = Log(run.path) if world.first else None
-    last: Event | None = None
-    with _signals(world.first) as caught, Display(console if world.first else _silent(), run.recipe.training.steps) as display:
-        for event in run.train(lambda: bool(caught)):
+    world, last, log = World(rank, size), None, None
+    watchers = Trackers(trackers if world.first else (), lambda text: console.print(text, markup=False, soft_wrap=True))
+    with signals(world.first) as caught, Display(console if world.first else _silent(), run.recipe.training.steps) as display:
+        for event in run.train(lambda: bool(caught), fallback=fallback):
+            if world.first and isinstance(event, Started):
+                log = Log(run.path, since=event.step)
             if log:
                 log.write(event)
             with suppress(OSError):  # nobody is looking any more: training goes on
                 display.show(event)
-            for tracker in trackers if world.first else ():
-                tracker.write(event)
+            watchers.write(event)
             last = event
     if log:
         log.close()
-    if not isinstance(last, Stopped) or last.reason == "interrupted":
-        if world.first:
-            with suppress(OSError):
-                console.print("ok  saved; nothing is lost", markup=False)
-                console.print(f"  continue   saccade resume {run.path}          same numbers as if never stopped", markup=False, soft_wrap=True)
-        leave()
-        sys.exit(128 + (caught[0] if caught else signal.SIGTERM))
     leave()
-    return last
+    if isinstance(last, Stopped) and last.reason != "interrupted":
+        return last
+    with suppress(OSError):
+        console.print("ok  saved; nothing is lost", markup=False)
+        console.print(f"  continue   saccade resume {run.path}          same numbers as if never stopped", markup=False, soft_wrap=True)
+    sys.exit(128 + (caught[0] if caught else signal.SIGTERM))
 
 
 def _silent() -> "Console":
@@ -63,7 +58,7 @@ def _silent() -> "Console":
 
 
 @contextmanager
-def _signals(speak: bool) -> Iterator[list[int]]:
+def signals(speak: bool = True) -> Iterator[list[int]]:
     """Collect the signals that ask to stop: the first one stops after this step, the second Ctrl-C at once; writing to nobody is no reason to die."""
     caught: list[int] = []
 

@@ -21,11 +21,25 @@ from saccade.training.checkpoint import checkpoints
 
 from . import toys
 
-SETTINGS = (
-    "task=translate tokenizer=characters encoder.name=recurrent decoder.name=recurrent encoder.dim=32 decoder.dim=32 metrics=['exact'] "
-    "training.steps=3000 training.evaluate_every=500 training.save_every=5 training.report_every=5 training.tokens_per_batch=96 "
-    "training.precision=float32 training.device=cpu training.ema=0.9 training.forcing=linear training.forcing_pace=500"
-).split()
+SETTINGS = [
+    "task=translate",
+    "tokenizer=characters",
+    "encoder.name=recurrent",
+    "decoder.name=recurrent",
+    "encoder.dim=32",
+    "decoder.dim=32",
+    "metrics=['exact']",
+    "training.steps=3000",
+    "training.evaluate_every=500",
+    "training.save_every=5",
+    "training.report_every=5",
+    "training.tokens_per_batch=96",
+    "training.precision=float32",
+    "training.device=cpu",
+    "training.ema=0.9",
+    "training.forcing=linear",
+    "training.forcing_pace=500",
+]
 CHILD = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -119,22 +120,23 @@ def only_last(module: nn.Module, last: bool) -> AbstractContextManager:
     """Gradients travel once an update, with its last part."""
     if isinstance(module, nn.parallel.DistributedDataParallel):
         return nullcontext() if last else module.no_sync()
-    if hasattr(module, "set_requires_gradient_sync"):
-        module.set_requires_gradient_sync(last)
+    share: Any = getattr(module, "set_requires_gradient_sync", None)
+    if share:
+        share(last)
     return nullcontext()
 
 
 @contextmanager
 def gathered(module: nn.Module) -> Iterator[None]:
     """Inside, a module that is shared out has all its weights: for evaluating with it."""
-    parts = [part for part in module.modules() if hasattr(part, "unshard")]
+    parts: list[Any] = [part for part in module.modules() if hasattr(part, "unshard")]
     for part in parts:
-        part.unshard()  # type: ignore[operator]
+        part.unshard()
     try:
         yield
     finally:
         for part in parts:
-            part.reshard()  # type: ignore[operator]
+            part.reshard()
 
 
 def full(tensor: Tensor) -> Tensor:
@@ -153,9 +155,10 @@ def like(tensor: Tensor, whole: Tensor) -> Tensor:
     """`whole`, shared out as `tensor` is."""
     if not hasattr(tensor, "device_mesh"):
         return whole.to(tensor.device)
-    from torch.distributed.tensor import distribute_tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
 
-    return distribute_tensor(whole.to(tensor.device), tensor.device_mesh, tensor.placements)
+    layout = cast(DTensor, tensor)
+    return distribute_tensor(whole.to(tensor.device), layout.device_mesh, layout.placements)
 
 
 def shared_as(weight: Tensor, part: Tensor) -> Tensor:
@@ -164,4 +167,5 @@ def shared_as(weight: Tensor, part: Tensor) -> Tensor:
         return part
     from torch.distributed.tensor import DTensor
 
-    return DTensor.from_local(part, weight.device_mesh, weight.placements, shape=weight.shape, stride=weight.stride())
+    layout = cast(DTensor, weight)
+    return DTensor.from_local(part, layout.device_mesh, layout.placements, shape=weight.shape, stride=weight.stride())

@@ -23,8 +23,8 @@ class Update(NamedTuple):
 
     total: float
     """Summed loss in nats."""
-    count: int
-    """Target symbols."""
+    symbols: int
+    """Of the targets."""
     norm: float
     """Of the gradient of the mean loss, before clipping."""
     asked: bool
@@ -152,13 +152,19 @@ def split(batch: Tree, parts: int) -> Iterator[Tree]:
     rows = len(leaves(batch)[0])
     size = math.ceil(rows / max(1, min(parts, rows)))
     for start in range(0, rows, size):
-        yield tree_map(lambda leaf, start=start: leaf[start : start + size], batch) if size < rows else batch
+        rows_of = slice(start, start + size)
+        yield batch if size >= rows else tree_map(lambda leaf, rows_of=rows_of: leaf[rows_of], batch)  # type: ignore[misc]
 
 
 def leaves(tree: Tree) -> list[Tensor]:
     """Every tensor of a tree."""
     found: list[Tensor] = []
-    tree_map(lambda leaf: found.append(leaf) or leaf, tree)  # type: ignore[func-returns-value]
+
+    def keep(leaf: Tensor) -> Tensor:
+        found.append(leaf)
+        return leaf
+
+    tree_map(keep, tree)
     return found
 
 

@@ -90,13 +90,13 @@ class _Run:
             self.short_of_memory = ResourceError("R003", engine.short_of_memory(fed, progress.step), note=note, fix=fix)
             self.troubles.append(self.short_of_memory)
         progress.norms = [*progress.norms[-3:], update.norm]
-        mean = update.total / max(update.count, 1)
+        mean = update.total / max(update.symbols, 1)
         exploded = progress.step >= SETTLED and mean > EXPLODED * progress.mean
         if not update.finite or exploded:
             raise self.diverged("loss exploded" if update.finite else "loss stopped being a number", progress.step + 1, fed)
         progress.mean = mean if progress.step == 0 else 0.9 * progress.mean + 0.1 * mean
         engine.update(self.rate(progress.step), self.schedule.momentum(progress.step))
-        progress.step, progress.total, progress.count = progress.step + 1, progress.total + update.total, progress.count + update.count
+        progress.step, progress.total, progress.count = progress.step + 1, progress.total + update.total, progress.count + update.symbols
         return update
 
     def diverged(self, what: str, step: int, fed: Fed | None = None) -> TrainingError:
@@ -304,7 +304,7 @@ def _stretch(state: _Run, stop: Callable[[], bool]) -> Generator[Event, None, bo
     begun, symbols, asked = time.perf_counter(), 0, False
     while progress.step < until and not asked:
         update = state.update(stop)
-        symbols, asked = symbols + update.count, update.asked
+        symbols, asked = symbols + update.symbols, update.asked
         while state.troubles:
             yield Trouble(progress.step, state.troubles.pop(0))
     seconds = time.perf_counter() - begun

@@ -63,7 +63,6 @@ class Training:
     saving: Literal["background", "blocking"] = "background"
     tries: int = 2
     retry_every: float = 60.0
-    retry_every: float = 60.0
     workers: int = 0
     parallel: Literal["ddp", "fsdp"] = "ddp"
     timeout: float = 600.0

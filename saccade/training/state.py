@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..errors import UsageError
-from .loop import Evaluation, Event, Step, Stopped
+from .events import Evaluation, Event, Step, Stopped
 
 
 class Tracker(ABC):

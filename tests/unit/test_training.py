@@ -1,6 +1,5 @@
 """Training: the same numbers after an interruption, nothing lost when things go wrong."""
 
-import errno
 import json
 import math
 from dataclasses import replace
@@ -10,12 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from saccade import storage
-from saccade.errors import ModelError, ResourceError, TrainingError, UsageError
+from saccade.errors import ModelError, ResourceError, UsageError
 from saccade.run import Run, load
 from saccade.training.checkpoint import checkpoints
-from saccade.training.log import Log
 from saccade.training.events import Evaluation, Saved, Step, Stopped
+from saccade.training.log import Log
 from saccade.training.settings import Training, pick_device
 from saccade.training.state import average_weights
 
