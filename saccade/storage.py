@@ -139,19 +139,19 @@ def write_tensors(path: Path, tensors: Tensors, metadata: Mapping[str, str] | No
 
 def append_line(path: Path, line: str, durable: bool = False) -> None:
     """Add one line; if there is no room for all of it, none of it stays.  `durable` waits for the disk."""
-    handle = disk.open(path, append=True)
+    before = path.stat().st_size if path.exists() else 0
     try:
-        before = os.fstat(handle).st_size
+        handle = disk.open(path, append=True)
         try:
             _write_all(handle, memoryview(f"{line}\n".encode()))
             if durable:
                 disk.sync(handle)
-        except OSError:
-            with suppress(OSError):
-                disk.truncate(path, before)
-            raise
-    finally:
-        disk.close(handle)
+        finally:
+            disk.close(handle)
+    except OSError:
+        with suppress(OSError):
+            disk.truncate(path, before)
+        raise
 
 
 def make_folders(path: Path) -> None:
@@ -159,7 +159,12 @@ def make_folders(path: Path) -> None:
     for folder in reversed([path, *path.parents]):
         if not folder.is_dir():
             disk.make_folder(folder)
-            disk.sync_folder(folder.parent)
+            try:
+                disk.sync_folder(folder.parent)
+            except OSError:
+                with suppress(OSError):
+                    disk.remove_folder(folder)  # a later flush might confirm a name that was lost
+                raise
 
 
 def remove(path: Path) -> None:

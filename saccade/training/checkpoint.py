@@ -87,7 +87,11 @@ def _newer(path: Path, version: object, format: int) -> ModelError:
 
 def checkpoints(run: Path) -> list[Path]:
     """Committed checkpoints, oldest first."""
-    found = [path for path in run.glob(f"{PREFIX}*") if re.fullmatch(rf"{PREFIX}\d{{8,}}", path.name) and (path / MANIFEST).is_file()]
+    return [path for path in _named_like_one(run) if (path / MANIFEST).is_file()]
+
+
+def _named_like_one(run: Path) -> list[Path]:
+    found = [path for path in run.glob(f"{PREFIX}*") if re.fullmatch(rf"{PREFIX}\d{{8,}}", path.name) and path.is_dir()]
     return sorted(found, key=lambda path: int(path.name.removeprefix(PREFIX)))
 
 
@@ -136,10 +140,10 @@ def prune(run: Path, keep: int) -> None:
 
     What cannot be removed now is removed after the next checkpoint.
     """
-    for old in [*checkpoints(run)[: -max(keep, 1)], *run.glob(f"{DAMAGED}*")]:
-        with suppress(OSError):
+    with suppress(OSError):
+        for old in [*checkpoints(run)[: -max(keep, 1)], *run.glob(f"{DAMAGED}*")]:
             _discard(old)
-    _sweep(run, TRASH)
+        _sweep(run, TRASH)
 
 
 def _discard(checkpoint: Path) -> None:
@@ -172,8 +176,9 @@ def recover(run: Path, fallback: bool = True) -> Recovered:
     """
     _sweep(run, storage.HIDDEN, TRASH)
     damaged: list[tuple[Path, ModelError]] = []
-    found = None
-    for checkpoint in reversed(checkpoints(run)):
+    found, there = None, _named_like_one(run)
+    while there and not found:
+        checkpoint = there.pop()
         try:
             verify(checkpoint)
         except ModelError as error:
@@ -182,16 +187,15 @@ def recover(run: Path, fallback: bool = True) -> Recovered:
             damaged.append((checkpoint, error))
         else:
             found = checkpoint
-            break
     hidden = sorted(run.glob(f"{DAMAGED}*"))
     if hidden and not fallback:
         raise ModelError("M010", f"{run} had a damaged checkpoint", look=f"it is kept as {hidden[-1].name}", fix="leave out --no-fallback")
     if damaged and not (fallback and found):
         raise damaged[0][1]
-    for checkpoint, _ in damaged:
+    for checkpoint in [*(path for path, _ in damaged), *(path for path in there if not (path / MANIFEST).is_file())]:
         storage.remove(run / f"{DAMAGED}{checkpoint.name}")
         storage.disk.rename(checkpoint, run / f"{DAMAGED}{checkpoint.name}")
-    if checkpoints(run) or damaged:
+    if found or damaged:
         storage.disk.sync_folder(run)  # what is found may be there for this process only
     note = f"the previous checkpoint {found.name} is complete and will be used" if found else ""
     return Recovered(
