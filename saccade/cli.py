@@ -52,7 +52,7 @@ def _say(console: "Console", name: str, text: str) -> None:
 def train(
     words: Words,
     task: Annotated[str, typer.Option(help="What to learn: saccade list tasks.")] = "translate",
-    run: Annotated[Path | None, typer.Option(help="The run directory; the next free one under runs/ if left out.")] = None,
+    run: Annotated[Path | None, typer.Option("--run", "--directory", help="The run directory; the next free one under runs/ if left out.")] = None,
     columns: Annotated[str | None, typer.Option(help="Which two columns of a TSV: 1,2.")] = None,
     keep_first: Annotated[int | None, typer.Option(help="Use only the first N pairs of parallel files.")] = None,
     size: Annotated[str | None, typer.Option(help="tiny, small or base.")] = None,
@@ -63,7 +63,7 @@ def train(
     saccade train source.txt target.txt        two files, line N of one belongs to line N of the other
     saccade train pairs.tsv                    source TAB target
     saccade train multi30k-transformer data.folder=DIR training.steps=2000
-    torchrun --nproc-per-node 4 -m saccade train pairs.tsv --run DIR        four processes; started again, they go on
+    torchrun --nproc-per-node 4 -m saccade train pairs.tsv --directory DIR        four processes; started again, they go on
     """
     from .run import Run, next_run
     from .training.distributed import environment
@@ -71,7 +71,7 @@ def train(
     rank, size_of_world, _ = environment()
     console = _console(quiet=rank > 0)
     if size_of_world > 1 and run is None:
-        raise UsageError("C025", f"{size_of_world} processes need to be told where to work together", fix="--run DIR, a directory that all of them see")
+        raise UsageError("C025", f"{size_of_world} processes need to be told where to work together", fix="--directory DIR, one that all of them see (torchrun takes --run for its own)")
     if run and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" and (run / "recipe.toml").is_file():
         return resume(run)
     recipe = _recipe(words, task, columns, keep_first, size)

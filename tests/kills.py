@@ -58,7 +58,7 @@ def family(parent: int) -> list[int]:
 
 def start(folder: Path, run: Path, processes: int, settings: list[str]) -> subprocess.Popen:
     """Begin the run, or go on with it."""
-    words = ["resume", str(run)] if (run / "recipe.toml").exists() else ["train", str(folder / "toy.tsv"), *SETTINGS, *settings, "--run", str(run)]
+    words = ["resume", str(run)] if (run / "recipe.toml").exists() else ["train", str(folder / "toy.tsv"), *SETTINGS, *settings, "--directory", str(run)]
     return subprocess.Popen(command(processes, *words), cwd=folder, env=CHILD, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 
 

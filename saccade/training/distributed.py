@@ -1,6 +1,6 @@
 """Many processes, on one machine or several, started by torchrun: who they are, and how they add up.
 
-    torchrun --nproc-per-node 4 -m saccade train ... --run DIR
+    torchrun --nproc-per-node 4 -m saccade train ... --directory DIR
 
 The run directory must be one that all of them see.  Every number that decides anything is the same in every process.
 """

@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import storage
 from .checkpoint import space_for
-from .events import Evaluation, Event, Saved
+from .events import Evaluation, Event, Saved, Trouble
 
 
 def as_record(event: Event) -> dict[str, Any]:

@@ -250,14 +250,14 @@ def test_a_full_disk_pauses_training_until_there_is_room(tmp_path, monkeypatch, 
 def test_a_full_disk_and_ctrl_c(tmp_path, monkeypatch):
     recipe = toys.recipe(tmp_path, training={"saving": "blocking", "retry_every": 60.0})
     run = Run.begin(recipe, tmp_path / "run")
-    stop, events = [], []
+    stop: list[bool] = []
+    events = run.train(lambda: bool(stop))
+    assert until(events, Saved).step == 5
+    monkeypatch.setattr(storage, "disk", FullDisk(1000))
+    assert until(events, Trouble).error.code == "R001"
+    stop.append(True)
     with pytest.raises(ResourceError) as caught:
-        for event in run.train(lambda: bool(stop)):
-            events.append(event)
-            if isinstance(event, Saved):
-                monkeypatch.setattr(storage, "disk", FullDisk(1000))
-            if isinstance(event, Trouble):
-                stop.append(True)
+        next(events)
     assert (caught.value.code, caught.value.exit_status) == ("R001", 5)
     assert caught.value.parts["note"] == ["the last complete checkpoint is step-00000005; nothing was damaged"]
     assert [path.name for path in run.path.iterdir() if path.name.startswith(".tmp")] == []
@@ -265,6 +265,11 @@ def test_a_full_disk_and_ctrl_c(tmp_path, monkeypatch):
     list(Run.open(run.path).train())
     list(Run.begin(recipe, tmp_path / "whole").train())
     assert bytes_of(run.path) == bytes_of(tmp_path / "whole")
+
+
+def until(events, kind: type):
+    """The next event of a kind."""
+    return next(event for event in events if isinstance(event, kind))
 
 
 def damage(run: Run, number: int) -> None:
