@@ -74,7 +74,7 @@ def curve(made: Recipe, limit: float) -> Curve:
 
 
 def needed(found: Curve) -> float:
-    """Updates to the target; infinite if it was never reached."""
+    """Updates to the target; infinite if it was not reached before the run ended."""
     return found[-1][0] if found and found[-1][1] <= TARGET else math.inf
 
 
@@ -106,7 +106,8 @@ def one_seed(folder: Path, seed: int, output: Path) -> dict[str, Any]:
         limit = min((needed(found) for found in curves.values()), default=math.inf) if name.startswith("fixed") else math.inf
         curves[name] = curve(recipe(folder, seed, rate, schedule), limit)
         lowest = min((loss for _, loss in curves[name]), default=math.nan)
-        print(f"seed {seed}  {name:<12} {needed(curves[name]):>6g} updates   lowest loss {lowest:.3f}   {time.perf_counter() - begun:.0f} s", flush=True)
+        reached = f"target after {needed(curves[name]):g}" if needed(curves[name]) < math.inf else f"target not within {min(limit, UPDATES):g}"
+        print(f"seed {seed}  {name:<12} {reached} updates   lowest loss {lowest:.3f}   {time.perf_counter() - begun:.0f} s", flush=True)
     updates = {name: needed(found) for name, found in curves.items()}
     best = min((name for name in updates if name.startswith("fixed")), key=lambda name: updates[name])
     ratios = {mode: updates[mode] / updates[best] if updates[best] < math.inf else math.nan for mode in MODES if mode in updates}
