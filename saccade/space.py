@@ -25,15 +25,18 @@ EXAMPLES = ["--search 'training.learning_rate=1e-4..1e-2 log'", "--search 'encod
 _RANGE = re.compile(r"(?P<low>\S+?)\.\.(?P<high>\S+)(?:\s+(?P<log>log)|\s+step\s+(?P<step>\S+))?")
 
 
+Number = int | float
+
+
 class Dimension(NamedTuple):
     """Settings that are searched over together, and the values they may take: `choices`, or all from `low` to `high`."""
 
     names: tuple[str, ...]
     choices: tuple[Any, ...] = ()
-    low: float = 0.0
-    high: float = 0.0
+    low: Number = 0.0
+    high: Number = 0.0
     log: bool = False
-    step: float | None = None
+    step: Number | None = None
 
     @property
     def key(self) -> str:
@@ -112,8 +115,11 @@ def parse_space(texts: Sequence[str], recipe: Recipe) -> list[Dimension]:
         twice = next((name for name in found.names if any(name in other.names for other in space)), None)
         if twice:
             raise UsageError("C072", f"--search {text!r}: {twice} is searched over already", fix="one range for each setting")
-        for value in found.choices or (found.low, found.high):
-            with_settings(recipe, found.overrides(value))
+        try:
+            for value in found.choices or (found.low, found.high):
+                with_settings(recipe, found.overrides(value))
+        except UsageError as error:
+            raise error.reworded(f"--search {text!r}: {error.headline}") from error
         space.append(found)
     return space
 
@@ -155,7 +161,7 @@ def _choices(text: str, names: tuple[str, ...], words: list[str]) -> Dimension:
     return Dimension(names, tuple(values))
 
 
-def _number(text: str, word: str, *, whole: bool) -> float:
+def _number(text: str, word: str, *, whole: bool) -> Number:
     """A whole number if it is written as one, or if the setting takes no other (1e3)."""
     try:
         value = float(word)

@@ -90,7 +90,7 @@ class Study:
         self.larger_is_better = bool(metrics) and metrics[0].higher_is_better
         _optuna()
 
-    def search(self, *, trials: int = 20, seconds: float = math.inf, stop: Callable[[], bool] = bool) -> Iterator[Event]:
+    def search(self, *, trials: int = 20, seconds: int | float = math.inf, stop: Callable[[], bool] = bool) -> Iterator[Event]:
         """Try until `trials` have come to an end, those of earlier calls included, until the time is up, or until `stop()`.
 
         `UsageError` C074 unless there is at least one trial and some time; `ResourceError` R005 if another process is at it.
@@ -240,7 +240,7 @@ class _Progress:
             if record["event"] == "evaluation" and record["step"] <= until:
                 self.take(record["step"], record["scores"][0]["value"] if record["scores"] else record["valid_loss"])
 
-    def take(self, step: int, value: float) -> None:
+    def take(self, step: int, value: int | float) -> None:
         """The value of an evaluation."""
         better = self.best is None or (value > self.best if self.larger_is_better else value < self.best)
         self.best, self.step = value if better else self.best, step

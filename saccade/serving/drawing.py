@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from .looks import WordLook, shown
 
-Point = tuple[float, float]
+Number = int | float
+Point = tuple[Number, Number]
 
 _WIDTH, _HEIGHT = 360, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 10, 24
@@ -66,7 +67,7 @@ def heat_map(words: WordLook) -> str:
     return f'<svg class="heat" {size} role="img" aria-label="{name}">{"".join(said)}</svg>'
 
 
-def number(value: float) -> str:
+def number(value: Number) -> str:
     """Four significant digits, thousands with commas; very small ones with an exponent."""
     if value and abs(value) < 1e-3:
         digits, _, power = f"{value:.2e}".partition("e")
@@ -81,7 +82,7 @@ def _thinned(points: list[Point]) -> list[Point]:
     return [(group[-1][0], math.fsum(value for _, value in group) / len(group)) for group in groups]
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def _ticks(low: Number, high: Number) -> list[float]:
     """Round numbers, three to six of them, the first not above `low` and the last not below `high`."""
     span = (high - low) or abs(high) or 1.0
     power = 10.0 ** math.floor(math.log10(span / 4))
@@ -90,11 +91,11 @@ def _ticks(low: float, high: float) -> list[float]:
     return [step * tick for tick in range(first, max(last, first + 1) + 1)]
 
 
-def _ends(last: float) -> list[tuple[float, str]]:
+def _ends(last: Number) -> list[tuple[Number, str]]:
     return [(0, "start"), (round(last / 2), "middle"), (last, "end")] if last > 1 else [(0, "start"), (last, "end")]
 
 
-def _level(y: float, tick: float) -> str:
+def _level(y: Number, tick: Number) -> str:
     shown_tick = 0.0 if abs(tick) < 1e-12 else tick
     return f'<path class="grid" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/><text x="{_LEFT - 6}" y="{y + 4:.1f}" class="end">{number(shown_tick)}</text>'
 

@@ -96,7 +96,7 @@ def settings_of(recipe: Recipe) -> list[Setting]:
     found += _compared(recipe.task, plain.task, "")
     for name, part in (("training", recipe.training), ("search", recipe.search), ("data", recipe.data)):
         found += _compared(partial(type(part), **vars(part)), type(part), name)
-    return [Setting(name, Path(value).name if name == "data.folder" else value, default) for name, value, default in found]
+    return [Setting(name, Path(value).name or value if name == "data.folder" else value, default) for name, value, default in found]
 
 
 def _compared(made: Callable, usual: Callable, where: str) -> Iterator[Setting]:
@@ -135,7 +135,7 @@ def _breakable(text: str) -> str:
     return text if " " in text else re.sub(r"(?<=[a-z])([._])(?=[a-z])", r"\1<wbr>", text)
 
 
-def _clock(seconds: float) -> str:
+def _clock(seconds: int | float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
