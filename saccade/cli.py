@@ -71,7 +71,11 @@ def train(
     rank, size_of_world, _ = environment()
     console = _console(quiet=rank > 0)
     if size_of_world > 1 and run is None:
-        raise UsageError("C025", f"{size_of_world} processes need to be told where to work together", fix="--directory DIR, one that all of them see (torchrun takes --run for its own)")
+        raise UsageError(
+            "C025",
+            f"{size_of_world} processes need to be told where to work together",
+            fix="--directory DIR, one that all of them see (torchrun takes --run for its own)",
+        )
     if run and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" and (run / "recipe.toml").is_file():
         return resume(run)
     recipe = _recipe(words, task, columns, keep_first, size)

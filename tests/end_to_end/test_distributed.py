@@ -90,9 +90,7 @@ def test_a_process_that_is_gone_is_an_error_and_no_stall(folder):
         port = str(free.getsockname()[1])
     words = [sys.executable, "-m", "saccade", "train", str(folder / "toy.tsv"), *SETTINGS, "training.steps=100000", "--run", str(folder / "gone")]
     places = [{"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} for rank in range(2)]
-    first, second = (
-        subprocess.Popen(words, cwd=folder, env=CHILD | place, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for place in places
-    )
+    first, second = (subprocess.Popen(words, cwd=folder, env=CHILD | place, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for place in places)
     try:
         deadline = time.monotonic() + 120
         while not checkpoints(folder / "gone") and time.monotonic() < deadline and first.poll() is None:
