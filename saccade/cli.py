@@ -157,7 +157,7 @@ def _finish(console: "Console", begun: "Run", tensorboard: bool, fallback: bool 
     """Train to the end, or to Ctrl-C; then test."""
     from .display import clock
     from .serving.report import write_report
-    from .supervise import follow, test_at_the_end
+    from .supervise import follow, final_test
     from .training.distributed import environment
     from .training.trackers import TensorBoard
 
@@ -166,7 +166,7 @@ def _finish(console: "Console", begun: "Run", tensorboard: bool, fallback: bool 
     if not first:
         return
     console.print(f"ok  done in {clock(last.seconds)}", markup=False)
-    if scores := test_at_the_end(begun):
+    if scores := final_test(begun):
         console.print(f"test  {scores}", markup=False, soft_wrap=True)
     console.print(f"  look   {write_report(begun.path)}", markup=False, soft_wrap=True)
     console.print(f"  next   saccade predict {begun.path} < input.txt > output.txt", markup=False, soft_wrap=True)

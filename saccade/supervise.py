@@ -80,7 +80,7 @@ def signals(speak: bool = True) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def test_at_the_end(run: Run) -> str:
+def final_test(run: Run) -> str:
     """Score the best model on the run's own test data, keep the scores in `test.json`, and say them; "" without test data."""
     from .display import spoken
     from .run import load
