@@ -104,14 +104,16 @@ class Engine:
         coins = torch.Generator().manual_seed(own)
         self.whole.train()
         total, count = torch.zeros((), dtype=torch.float64), 0
-        pieces = list(split(batch, parts))
-        for number, piece in enumerate(pieces, 1):
+        pieces = [(piece, weight) for piece in split(batch, parts)]
+        if not self.world.alone:  # weights that are shared out are gathered by all together: every process computes as many parts
+            pieces += [(pieces[0][0], 0.0)] * (parts - len(pieces))
+        for number, (piece, counts) in enumerate(pieces, 1):
             with only_last(self.whole, number == len(pieces)):
                 with torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32):
                     loss, symbols = self.whole(piece, training.gold(step), coins)
-                (loss * weight).backward()
-            total += loss.detach().double().cpu() * weight
-            count += int(symbols) * int(weight)
+                (loss * counts).backward()
+            total += loss.detach().double().cpu() * counts
+            count += int(symbols) * int(counts)
         return float(total), count
 
     def _reduced(self, total: float, count: int, stop: Callable[[], bool]) -> Update:
