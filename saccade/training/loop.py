@@ -159,7 +159,7 @@ class _Run:
         """`model.safetensors`: the best so far."""
         about = {**self.about, "step": self.progress.step, "valid": [{"name": s.name, "value": s.value, "signature": s.signature} for s in scores]}
         with self.engine.evaluating() as model:
-            weights = weights_of(model)
+            weights = {name: weight.clone() for name, weight in weights_of(model).items()}  # gathered ones are about to be given back
             if self.world.first:
                 save_model(self.run / "model.safetensors", weights, self.task.state(), about)
 
