@@ -18,7 +18,6 @@ import shutil
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,7 @@ from .serving.report import read_log
 from .space import Dimension, value_of, with_settings
 from .training.checkpoint import checkpoints
 from .training.events import Evaluation, Stopped
+from .training.lock import locked
 from .training.log import Log
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Study:
             return stop() or time.monotonic() > deadline
 
         try:
-            with _alone(self.folder):
+            with locked(self.folder, "--study DIR"):
                 study = self._open()
                 while len(_finished(study)) < trials and not over():
                     yield from self._try(study, over)
@@ -304,22 +304,3 @@ def _repair(journal: Path) -> None:
     journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
     if journal.exists() and not (content := journal.read_bytes()).endswith(b"\n"):
         os.truncate(journal, content.rfind(b"\n") + 1)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system takes back when the process ends; `ResourceError` R005 if another process has it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # Windows
-            pass
-        except BlockingIOError as error:
-            raise ResourceError("R005", f"{folder} is in use by another process", fix="another folder: --study DIR") from error
-        yield
-    finally:
-        os.close(handle)

@@ -214,7 +214,7 @@ def _table_of(evaluations: Sequence[Record]) -> str:
 def _table(head: Sequence[object], rows: Iterable[tuple[Sequence[object], str]], kind: str) -> str:
     top = "".join(f'<th scope="col">{_text(name)}</th>' for name in head)
     body = "".join(f'<tr class="{mark}">' + "".join(f"<td>{_breakable(_text(cell))}</td>" for cell in cells) + "</tr>" for cells, mark in rows)
-    return f'<div class="scroll"><table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="scroll" tabindex="0"><table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _worst(run: Path, recipe: Recipe) -> str:
@@ -236,14 +236,22 @@ def _example(one: Judged, drawn: bool) -> str:
     score = _text(one.score) if one.score else ""
     mark = f'<div class="mark-score">{score}<small>log-probability {one.log_probability:.2f} a symbol</small></div>'
     look = one.answer.attention if drawn else None
-    picture = f'<details><summary>Where it looked</summary><div class="scroll">{heat_map(merge_words(look))}</div></details>' if look and look.weights else ""
+    picture = (
+        f'<details><summary>Where it looked</summary><div class="scroll" tabindex="0">{heat_map(merge_words(look))}</div></details>'
+        if look and look.weights
+        else ""
+    )
     return f"<li><dl>{lines}</dl>{mark}{picture}</li>"
 
 
 def _settings(settings: Sequence[Setting]) -> str:
     changed = [setting for setting in settings if setting.value != setting.default]
     first = _table(["setting", "value", "default"], ((setting, "changed") for setting in changed), "plain words") if changed else ""
-    hint = f"{len(changed)} of {len(settings)} differ from the defaults." if changed else f"All {len(settings)} are the defaults."
+    hint = (
+        f"{len(changed)} of {len(settings)} differ from the defaults, which are those of the parts that were chosen."
+        if changed
+        else f"All {len(settings)} are the defaults."
+    )
     rows = ((setting, "changed" if setting.value != setting.default else "") for setting in settings)
     whole = _table(["setting", "value", "default"], rows, "plain words")
     return f"{_hint(hint)}{first}<details><summary>All settings</summary>{whole}</details>"

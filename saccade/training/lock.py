@@ -34,14 +34,15 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def locked(run: Path) -> Iterator[None]:
+def locked(run: Path, instead: str = "--run DIR") -> Iterator[None]:
     """Hold `run/.lock`; `ResourceError` R005 if another process does, R004 if nothing can be written there.
 
-    Where the system has no such locks, the file itself is the lock, and stays behind if the process is killed.
+    `instead` is how to choose another directory.  Where the system has no such locks, the file itself is the lock, and stays behind if the process is killed.
     """
     path = run / NAME
     with space_for(run, 0, "the lock"):
-        handle = _acquire(run, path)
+        storage.make_folders(run)
+        handle = _acquire(run, path, instead)
     _held.add(handle)
     try:
         with suppress(OSError):  # a full disk: the lock holds without a name on it
@@ -60,13 +61,13 @@ def locked(run: Path) -> Iterator[None]:
                 storage.disk.close(handle)
 
 
-def _acquire(run: Path, path: Path) -> int:
+def _acquire(run: Path, path: Path, instead: str) -> int:
     """The handle of a lock file that is locked, and is still the one at `path`."""
     if fcntl is None:
         try:
             return storage.disk.open(path, append=True, exclusive=True)
         except FileExistsError as error:
-            raise _in_use(run, path, f"remove {path} if that process is gone") from error
+            raise _in_use(run, path, instead, f"remove {path} if that process is gone") from error
     while True:
         handle = storage.disk.open(path, append=True)
         try:
@@ -76,7 +77,7 @@ def _acquire(run: Path, path: Path) -> int:
             storage.disk.close(handle)  # its holder has just finished
         except BlockingIOError as error:
             storage.disk.close(handle)
-            raise _in_use(run, path) from error
+            raise _in_use(run, path, instead) from error
         except OSError:
             storage.disk.close(handle)
             raise
@@ -86,15 +87,15 @@ def _acquire(run: Path, path: Path) -> int:
             storage.disk.close(handle)
 
 
-def _in_use(run: Path, path: Path, *more: str) -> ResourceError:
+def _in_use(run: Path, path: Path, instead: str, *more: str) -> ResourceError:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")[:400]
     except OSError:
         text = ""
     holder = re.fullmatch(r"process (\d+) on (\S+) since ([\d: -]+)\n", text)
     if not holder:
-        return ResourceError("R005", f"{run} is in use by another process", fix=["another run directory: --run DIR", *more])
+        return ResourceError("R005", f"{run} is in use by another process", fix=[f"another directory: {instead}", *more])
     number, host, since = holder.groups()
     where = "" if host == socket.gethostname() else f" on {host}"
-    fix = ["another run directory: --run DIR", f"or stop that process{where}: kill {number}", *more]
+    fix = [f"another directory: {instead}", f"or stop that process{where}: kill {number}", *more]
     return ResourceError("R005", f"{run} is in use by process {number}{where} since {since}", fix=fix)

@@ -111,7 +111,7 @@ def test_training_leaves_a_run_and_says_what_to_do_next(trained):
     for part in ("Reading", "Split", "Tokens", "train loss", "valid loss", "best", "ok  done in", f"saccade predict {path}", "exact|case:mixed"):
         assert part in said.err
     assert sorted(entry.name for entry in path.iterdir() if entry.is_file()) == [
-        "data.json", "metrics.jsonl", "model.safetensors", "recipe.toml", "test.json", "tokenizers.safetensors",
+        "begun.json", "metrics.jsonl", "model.safetensors", "recipe.toml", "report.html", "test.json", "tokenizers.safetensors",
     ]  # fmt: skip
     events = [json.loads(line)["event"] for line in (path / "metrics.jsonl").read_text().splitlines()]
     assert events.count("evaluation") == 3

@@ -150,15 +150,15 @@ def test_a_run_is_resumed_on_its_own_data_only(copy, tmp_path):
     write_recipe(tmp_path)
     with words.open("a") as file:
         file.write("\n")
-    listed = (copy / "data.json").read_text()
+    listed = (copy / "begun.json").read_text()
     origin = re.search(r'"(/.*toy\.tsv)"', listed)
     assert origin
     words.write_text(words.read_text().replace(str(Path(origin[1]).parent), str(tmp_path)))
-    (copy / "data.json").write_text(listed.replace(origin[1], str(data)))
+    (copy / "begun.json").write_text(listed.replace(origin[1], str(data)))
     assert Run.open(copy).splits
     data.write_text(data.read_text() + "new\twen\n")
     said = run("resume", copy)
-    expect_refusal(said, 4, "[M016] cannot resume exactly: 1 data file changed since the run began", "restore them, or start a new run: saccade train")
+    expect_refusal(said, 4, "[M016] cannot resume exactly: 1 data file changed since the run began", "restore them, or accept another order of the data: saccade resume --allow-data-change")
     assert f"  look  {data}\n" in said.err
 
 

@@ -244,7 +244,7 @@ def test_one_process_at_a_time(recipe, tmp_path):
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(ResourceError) as raised:
             begin(study)
-    assert str(raised.value) == f"error[R005] {tmp_path} is in use by another process\n  fix   another folder: --study DIR"
+    assert str(raised.value) == f"error[R005] {tmp_path} is in use by another process\n  fix   another directory: --study DIR"
     begin(study)
 
 
