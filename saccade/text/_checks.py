@@ -45,9 +45,10 @@ def evenly(pairs: Sequence[Pair], limit: int) -> tuple[list[Pair], int]:
         for pair in pairs[len(kept) * step :: step]:
             kept.append(pair)
             characters += len(pair.source) + len(pair.target)
-            if characters > limit and len(kept) > 1:
+            while characters > limit and len(kept) > 1:
                 kept, step, more = kept[::2], 2 * step, True
                 characters = sum(len(one.source) + len(one.target) for one in kept)
+            if more:
                 break
     return kept, step
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import saccade
@@ -45,6 +45,7 @@ def lists(ids: Ids) -> list[list[int]]:
 
 
 @given(rows_of_ids, st.data())
+@settings(deadline=None)
 def test_padded_rows_are_those_of_lists(rows: list[list[int]], data: st.DataObject) -> None:
     ids = gather({"side": 65_536}, [(row,) for row in rows])[0]
     chosen = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=20)) if rows else []
@@ -57,6 +58,7 @@ def test_padded_rows_are_those_of_lists(rows: list[list[int]], data: st.DataObje
 
 
 @given(rows_of_ids)
+@settings(deadline=None)
 def test_rows_come_back_with_their_lengths(rows: list[list[int]]) -> None:
     ids = gather({"side": 65_536}, [(row,) for row in rows])[0]
     assert (len(ids), lists(ids)) == (len(rows), rows)
@@ -84,6 +86,7 @@ def test_a_row_that_is_not_there(row: int) -> None:
 
 
 @given(rows_of_ids, rows_of_ids, st.integers(1, 9))
+@settings(deadline=None)
 def test_what_is_prepared_is_what_memory_holds(tmp_path_factory: pytest.TempPathFactory, source: list, target: list, spill: int) -> None:
     folder = tmp_path_factory.mktemp("ids") / "store"
     rows = list(zip(source, target))
