@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check laws mutants format bench clean
+.PHONY: demo test check laws mutants faults format bench clean
 .DEFAULT_GOAL := help
 
 help:  ## what there is to make
@@ -34,6 +34,9 @@ laws: $(READY)  ## the laws alone
 
 mutants: $(READY)  ## plant bugs, one after the other; the laws must catch every one
 	$(BIN)/python -m tests.mutants
+
+faults: $(READY)  ## fail the disk in 3,000 ways while checkpoints are saved; none may be lost
+	$(BIN)/python -m tests.faults
 
 format: $(READY)  ## put the code in its standard form
 	$(BIN)/ruff format .

@@ -59,6 +59,6 @@ class Log:
 def _step(line: bytes) -> float:
     """Of a record; a line that is none stays where it is."""
     try:
-        return json.loads(line)["step"]
+        return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return -math.inf
