@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saccade.layers.cross_entropy import ROWS, cross_entropy
+from saccade.layers.cross_entropy import CHUNK, ROWS, cross_entropy, linear_cross_entropy
 from saccade.layers.dropout import Dropout
 from saccade.layers.embedding import Embedding, Output
 from saccade.types import PAD
@@ -187,3 +187,74 @@ def test_the_loss_leaves_the_logits_alone() -> None:
     first = cross_entropy(logits, targets, 0.1)
     assert torch.equal(logits, before)
     assert torch.equal(cross_entropy(logits, targets, 0.1).total, first.total)
+
+
+def linear_leaves(rows: int, dtype: torch.dtype = torch.float32) -> tuple[list[Tensor], Tensor]:
+    """Features, weight and bias that learn, and targets, some of them PAD."""
+    leaves = [torch.randn(rows, 8), torch.randn(11, 8), torch.randn(11)]
+    targets = torch.randint(1, 11, (rows,))
+    targets[rows // 3 :: 7] = PAD
+    return [leaf.to(dtype).requires_grad_() for leaf in leaves], targets
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("rows", [1, 2, ROWS // 4 - 1, ROWS // 4 + 1, CHUNK, CHUNK + 200, 2 * CHUNK + 300])
+def test_the_chunked_linear_loss_is_the_loss_of_the_logits(rows: int, smoothing: float) -> None:
+    """Sum, count, likelihood and all three gradients, wherever the chunks end."""
+    leaves, targets = linear_leaves(rows, torch.float64)
+    features, weight, bias = leaves
+    ours, theirs = linear_cross_entropy(features, weight, bias, targets, smoothing), written_out(features @ weight.T + bias, targets, smoothing)
+    assert int(ours.count) == theirs[1]
+    torch.testing.assert_close((ours.total, ours.nll), (torch.as_tensor(theirs[0], dtype=torch.double), torch.as_tensor(theirs[2], dtype=torch.double)))
+    if theirs[1]:
+        torch.testing.assert_close(torch.autograd.grad(ours.total * 0.7, leaves), torch.autograd.grad(theirs[0] * 0.7, leaves))
+    assert not ours.nll.requires_grad
+
+
+def test_the_chunked_linear_loss_of_padding_alone_is_nothing() -> None:
+    leaves, _ = linear_leaves(5)
+    loss = linear_cross_entropy(*leaves, torch.full((5,), PAD), 0.1)
+    loss.total.backward()
+    assert (loss.total.item(), int(loss.count), loss.nll.item()) == (0.0, 0, 0.0)
+    assert all((leaf.grad == 0).all() for leaf in leaves)
+
+
+def test_the_chunked_linear_loss_minds_no_large_logits() -> None:
+    """What underflows as a probability is still told by its logarithm."""
+    (features, weight, bias), targets = linear_leaves(40)
+    features, targets = features.detach() * 300, targets.clamp_min(1)
+    ours, theirs = linear_cross_entropy(features, weight, bias, targets, 0.1), cross_entropy(features @ weight.T + bias, targets, 0.1)
+    assert theirs.total > 40 * 100
+    torch.testing.assert_close(tuple(ours), tuple(theirs))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_chunked_linear_loss_under_autocast_is_near_the_plain_one(smoothing: float) -> None:
+    leaves, targets = linear_leaves(CHUNK + 100)
+    features, weight, bias = leaves
+    with torch.autocast("cpu", torch.bfloat16):
+        ours, theirs = linear_cross_entropy(features, weight, bias, targets, smoothing), cross_entropy(nn.functional.linear(*leaves), targets, smoothing)
+    assert ours.total.dtype == torch.float32
+    torch.testing.assert_close(ours.total, theirs.total, rtol=2e-3, atol=0)
+    for one, other in zip(torch.autograd.grad(ours.total, leaves), torch.autograd.grad(theirs.total, leaves), strict=True):
+        assert one.dtype == torch.float32
+        assert (one - other).norm() < 0.01 * other.norm()
+
+
+def test_a_tied_matrix_learns_from_both_its_uses() -> None:
+    embedding = Embedding(11, 8)
+    ids, targets = torch.randint(11, (3, 5)), torch.randint(11, (3, 5))
+    weight, bias = embedding.weight, torch.randn(11)
+    ours = linear_cross_entropy(embedding(ids).tanh(), weight, bias, targets, 0.1)
+    theirs = cross_entropy(nn.functional.linear(embedding(ids).tanh(), weight, bias), targets, 0.1)
+    torch.testing.assert_close(*(torch.autograd.grad(loss.total, weight)[0] for loss in (ours, theirs)), **EXACT)
+
+
+def test_the_chunked_linear_loss_leaves_its_inputs_alone_and_can_be_asked_twice() -> None:
+    leaves, targets = linear_leaves(70)
+    before = [leaf.detach().clone() for leaf in leaves]
+    loss = linear_cross_entropy(*leaves, targets, 0.1)
+    first, again = (torch.autograd.grad(loss.total, leaves, retain_graph=True) for _ in range(2))
+    assert all(torch.equal(one, other) for one, other in zip([*leaves, *first], [*before, *again], strict=True))
+    with torch.no_grad():
+        assert torch.equal(linear_cross_entropy(*leaves, targets, 0.1).total, loss.total)
