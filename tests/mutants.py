@@ -81,7 +81,7 @@ MUTANTS = [
         (DECODING,),
     ),
     Mutant("post-norm-first", "layers/feedforward.py", 'norm == "pre"', 'norm == "post"', (PARITY,)),
-    Mutant("norm-outside", "layers/feedforward.py", "return self.norm(x + self.dropout(layer(x)))", "return x + self.norm(self.dropout(layer(x)))", (PARITY,)),
+    Mutant("norm-outside", "layers/feedforward.py", "return self.norm(self.dropout.add(x, layer(x)))", "return x + self.norm(self.dropout(layer(x)))", (PARITY,)),
     Mutant("feeding-lost", "decoders/recurrent.py", "Said(cells, fed if self.feeds else state.fed)", "Said(cells, state.fed)", (DECODING,)),
     Mutant("recurrent-unmasked", "decoders/recurrent.py", "memory.keys, memory.values, memory.mask)", "memory.keys, memory.values)", (DECODING,)),
     Mutant(
@@ -134,7 +134,10 @@ MUTANTS = [
         (LAYERS,),
     ),
     Mutant("linear-or-not", "decoders/__init__.py", "type(self).forward is not Decoder.forward", "False", (DECODING,)),
-    Mutant("dropout-unscaled", "layers/dropout.py", ".mul_(256 / (256 - dropped))", "", (LAYERS,)),
+    Mutant("dropout-unscaled", "layers/dropout.py", "256 / (256 - dropped)", "1.0", (LAYERS,)),
+    Mutant("dropout-off-by-one", "layers/dropout.py", "clamp_(first - 1, first)", "clamp_(first - 1, first + 1)", (LAYERS,)),
+    Mutant("dropout-of-the-sum", "layers/dropout.py", "torch.add(x, _keep(y.to(x.dtype), kept), alpha=scale)", "_keep(x + y, kept).mul_(scale)", (LAYERS,)),
+    Mutant("dropout-slope-unscaled", "layers/dropout.py", "ctx.saved_tensors[0], 0).mul_(ctx.scale)", "ctx.saved_tensors[0], 0)", (LAYERS,)),
     Mutant("dropout-always", "layers/dropout.py", "not self.training or self.rate == 0.0", "self.rate == 0.0", (LAYERS,)),
     Mutant("embedding-unscaled", "layers/embedding.py", "dim**0.5 if scale else 1.0", "1.0", (LAYERS, PARITY)),
     Mutant(

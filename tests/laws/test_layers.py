@@ -64,6 +64,50 @@ def test_the_same_seed_gives_the_same_mask() -> None:
     assert not torch.equal(dropout(x), first)
 
 
+JOINED = {
+    "forward": (lambda dropout, x, y: dropout(y), lambda x, y, kept: y * kept),
+    "add": (lambda dropout, x, y: dropout.add(x, y), lambda x, y, kept: x + y * kept),
+    "relu": (lambda dropout, x, y: dropout.relu(y), lambda x, y, kept: y.relu() * kept),
+}
+"""Dropout and what may be joined to it, beside the formula of each."""
+
+
+@pytest.mark.parametrize("strided", [False, True])
+@pytest.mark.parametrize("types", [(torch.float32, torch.float32), (torch.float64, torch.float64), (torch.float32, torch.bfloat16)], ids=str)
+@pytest.mark.parametrize("name", JOINED)
+def test_dropout_joined_to_its_neighbours_is_the_formula_with_the_same_mask(name: str, types: tuple[torch.dtype, torch.dtype], strided: bool) -> None:
+    """Values and gradients; the draw is that of dropout alone, and so is what the generator has left."""
+    joined, formula = JOINED[name]
+    dropout = Dropout(0.3).train()
+    shape, dropped = (9, 13), round(0.3 * 256)
+    x, y = (torch.randn(shape[::-1]).t() if strided else torch.randn(shape) for _ in types)
+    x, y = x.to(types[0]).requires_grad_(), y.to(types[1]).requires_grad_()
+    torch.manual_seed(5)
+    kept = dropout(torch.ones(shape, dtype=torch.float64))
+    stream = torch.get_rng_state()
+    assert sorted(kept.unique().tolist()) == [0.0, pytest.approx(256 / (256 - dropped))]
+    torch.manual_seed(5)
+    ours = joined(dropout, x, y)
+    assert torch.equal(torch.get_rng_state(), stream)
+    theirs = formula(x, y, kept.to(y.dtype))
+    tolerance = {"atol": 1e-6, "rtol": 1e-6} if types[1] != torch.bfloat16 else {"atol": 0.05, "rtol": 0.01}
+    torch.testing.assert_close(ours, theirs, **tolerance)
+    direction = torch.randn(shape).to(ours.dtype)
+    found, expected = (torch.autograd.grad((said * direction).sum(), (x, y), allow_unused=True) for said in (ours, theirs))
+    torch.testing.assert_close(found[1], expected[1], **tolerance)
+    assert (found[0] is None) == (expected[0] is None)
+    torch.testing.assert_close(found[0], expected[0], **tolerance)
+
+
+@pytest.mark.parametrize("name", JOINED)
+@pytest.mark.parametrize(("rate", "training"), [(0.5, False), (0.0, True)])
+def test_idle_dropout_leaves_its_neighbours_alone(name: str, rate: float, training: bool) -> None:
+    joined, formula = JOINED[name]
+    x, y, stream = torch.randn(4, 5), torch.randn(4, 5), torch.get_rng_state()
+    assert torch.equal(joined(Dropout(rate).train(training), x, y), formula(x, y, torch.ones(4, 5)))
+    assert torch.equal(torch.get_rng_state(), stream)
+
+
 def test_an_embedding_is_scaled_where_it_is_read_and_nowhere_else() -> None:
     scaled = Embedding(400, 64, scale=True)
     assert scaled.weight.std().item() == pytest.approx(64**-0.5, rel=0.03)
