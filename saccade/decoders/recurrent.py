@@ -91,12 +91,12 @@ class Recurrent(Decoder):
             return None, Said(cells, fed)
         return Source(self.cross_attention.prepare(encoding.outputs), encoding.outputs, encoding.mask[:, None]), Said(cells, fed)
 
-    def forward(self, tokens: Int[Tensor, "B T"], state: Said, memory: Source | None) -> tuple[Float[Tensor, "B T V"], Said]:
-        """Logits of the symbol after each of `tokens`, and the state after the last."""
+    def features(self, tokens: Int[Tensor, "B T"], state: Said, memory: Source | None) -> tuple[Float[Tensor, "B T D"], Said]:
+        """The readout after each of `tokens`, and the state after the last."""
         embedded = self.embedding(tokens)
         sequential = self.feeds or self.attend_before
         said, state = self.step_by_step(embedded, state, memory) if sequential else self.at_once(embedded, state, memory)
-        return self.output(self.dropout(said)), state
+        return self.dropout(said), state
 
     def at_once(self, embedded: Float[Tensor, "B T De"], state: Said, memory: Source | None) -> tuple[Float[Tensor, "B T D"], Said]:
         """The fused path: no step needs to know what an earlier one found."""

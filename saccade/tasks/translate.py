@@ -126,8 +126,9 @@ class Translate(Task):
     def loss(self, model: nn.Module, batch: Batch, smoothing: float, gold: float, generator: torch.Generator) -> Loss:
         """Cross-entropy of the symbols after BOS, EOS included."""
         read, wanted = batch.target.ids[:, :-1], batch.target.ids[:, 1:]
-        logits = model(batch.source, read) if gold >= 1.0 else forced(model.decoder, model.encoder(batch.source), read, gold, generator)
-        return cross_entropy(logits, wanted, smoothing)
+        if gold >= 1.0:
+            return model.loss(batch.source, read, wanted, smoothing)
+        return cross_entropy(forced(model.decoder, model.encoder(batch.source), read, gold, generator), wanted, smoothing)
 
     def evaluate(self, model: nn.Module, raw: Sequence[Pair], search: Search) -> list[Score]:
         """The metrics of what the model says for the sources."""
