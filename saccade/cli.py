@@ -157,7 +157,7 @@ def _finish(console: "Console", begun: "Run", tensorboard: bool, fallback: bool 
     """Train to the end, or to Ctrl-C; then test."""
     from .display import clock
     from .serving.report import write_report
-    from .supervise import follow, final_test
+    from .supervise import final_test, follow
     from .training.distributed import environment
     from .training.trackers import TensorBoard
 

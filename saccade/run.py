@@ -27,6 +27,7 @@ from .metrics import Score
 from .recipe import Recipe, check, from_table, on_paper, read_recipe
 from .search import Search
 from .tasks import Data, Prediction, Splits, Task
+from .tensors import write_tensors
 from .training.checkpoint import checkpoints, load_model, load_weights, space_for
 from .training.distributed import join
 from .training.events import Event
@@ -168,7 +169,7 @@ class Run:
             self.task.learn(self.splits)
             with suppress(OSError, SafetensorError):
                 storage.make_folders(kept.parent)
-                storage.write_tensors(kept, self.task.state())
+                write_tensors(kept, self.task.state())
 
     @classmethod
     def open(cls, path: Path, overrides: Sequence[str] = (), *, alone: bool = True, allow_data_change: bool = False) -> "Run":
@@ -253,7 +254,7 @@ class Run:
         with space_for(path, 0, "a run"):
             try:
                 storage.make_folders(path)
-                storage.write_tensors(path / TOKENIZERS, self.task.state())
+                write_tensors(path / TOKENIZERS, self.task.state())
                 self._note()
                 storage.replace_file(path / RECIPE, [self.recipe.to_toml().encode()])
             finally:

@@ -105,7 +105,7 @@ class Study:
             return stop() or time.monotonic() > deadline
 
         try:
-            with locked(self.folder, "--study DIR"):
+            with locked(self.folder, "another folder: --study DIR"):
                 study = self._open()
                 while len(_finished(study)) < trials and not over():
                     yield from self._try(study, over)

@@ -22,6 +22,7 @@ DECODING, ATTENTION, LAYERS, ENCODERS, SEARCH, FORCING = (
     f"tests/laws/test_{name}.py" for name in ("decoding", "attention", "layers", "encoders", "search", "forcing")
 )
 TRAINING, PARITY, BATCHES = "tests/unit/test_training.py", "tests/parity/test_torch_nn.py", "tests/unit/test_batches.py"
+SURVIVAL = "tests/unit/test_survival.py"
 
 
 class Mutant(NamedTuple):
@@ -81,7 +82,9 @@ MUTANTS = [
         (DECODING,),
     ),
     Mutant("post-norm-first", "layers/feedforward.py", 'norm == "pre"', 'norm == "post"', (PARITY,)),
-    Mutant("norm-outside", "layers/feedforward.py", "return self.norm(self.dropout.add(x, layer(x)))", "return x + self.norm(self.dropout(layer(x)))", (PARITY,)),
+    Mutant(
+        "norm-outside", "layers/feedforward.py", "return self.norm(self.dropout.add(x, layer(x)))", "return x + self.norm(self.dropout(layer(x)))", (PARITY,)
+    ),
     Mutant("feeding-lost", "decoders/recurrent.py", "Said(cells, fed if self.feeds else state.fed)", "Said(cells, state.fed)", (DECODING,)),
     Mutant("recurrent-unmasked", "decoders/recurrent.py", "memory.keys, memory.values, memory.mask)", "memory.keys, memory.values)", (DECODING,)),
     Mutant(
@@ -150,15 +153,27 @@ MUTANTS = [
     Mutant(
         "end-not-learned",
         "tasks/translate.py",
-        "[BOS, *self.target.encode(pair.target), EOS]",
-        "[BOS, *self.target.encode(pair.target)]",
+        "[BOS, *target, EOS]",
+        "[BOS, *target]",
         ("tests/laws/test_recipes.py",),
     ),
-    Mutant("position-not-resumed", "training/state.py", "return Progress(**state)", "return Progress(**{**state, 'position': 0})", (TRAINING,)),
-    Mutant("random-state-lost", "training/state.py", 'torch.set_rng_state(tensors["random|cpu"])', "pass", (TRAINING,)),
+    Mutant(
+        "position-not-resumed",
+        "training/state.py",
+        'return Progress(**{**state, "history":',
+        'return Progress(**{**state, "position": 0, "history":',
+        (TRAINING,),
+    ),
+    Mutant("randomness-not-by-step", "training/engine.py", "        torch.manual_seed(own)", "        pass", (TRAINING,)),
+    Mutant("rate-not-halved", "training/loop.py", " * 0.5**self.progress.halvings", "", (SURVIVAL,)),
+    Mutant("explosion-unnoticed", "training/loop.py", "mean > EXPLODED * progress.mean", "False", (SURVIVAL,)),
+    Mutant("rows-lost-in-parts", "training/engine.py", "for start in range(0, rows, size):", "for start in range(0, rows - size + 1, size):", (SURVIVAL,)),
+    Mutant("average-not-judged", "training/engine.py", "            self._take(self.averages)", "            pass", (SURVIVAL,)),
+    Mutant("evaluation-lost-by-stopping", "training/loop.py", "due=not state.due() and (asked", "due=(asked", (TRAINING,)),
+    Mutant("lock-ignored", "training/loop.py", "with locked(run) if world.first else nullcontext(),", "with nullcontext(),", (SURVIVAL,)),
     Mutant("optimizer-lost", "training/state.py", "        if entries:", "        if entries and False:", (TRAINING,)),
     Mutant("worst-kept", "training/loop.py", "value > progress.best", "value < progress.best", (TRAINING,)),
-    Mutant("bad-loss-passes", "training/loop.py", "if not math.isfinite(total) or not math.isfinite(norm):", "if False:", (TRAINING,)),
+    Mutant("bad-loss-passes", "training/loop.py", "if not update.finite or exploded:", "if False:", (SURVIVAL,)),
     Mutant("order-repeats", "batches/order.py", "spawn_key=(epoch, stream)", "spawn_key=(0, stream)", (BATCHES,)),
 ]
 

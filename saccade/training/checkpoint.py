@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from .. import __version__, storage
 from ..errors import ModelError, ResourceError
+from ..tensors import Tensors, tensor_bytes, write_tensors
 from .distributed import full, like
 from .sniff import sniff
 
@@ -58,11 +59,11 @@ def _shape(weight: Tensor | None) -> str:
     return "missing" if weight is None else "x".join(map(str, weight.shape))
 
 
-def save_model(path: Path, weights: storage.Tensors, task_state: storage.Tensors, about: dict[str, Any]) -> None:
+def save_model(path: Path, weights: Tensors, task_state: Tensors, about: dict[str, Any]) -> None:
     """One self-contained file, replaced in one step; `about` becomes JSON in its header."""
     header = {"saccade": json.dumps({"format": FORMAT, "version": __version__, **about}, sort_keys=True)}
-    with space_for(path.parent, storage.tensor_bytes(weights)):
-        storage.write_tensors(path, {**weights, **task_state}, header)
+    with space_for(path.parent, tensor_bytes(weights)):
+        write_tensors(path, {**weights, **task_state}, header)
 
 
 def load_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

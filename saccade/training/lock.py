@@ -34,10 +34,10 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def locked(run: Path, instead: str = "--run DIR") -> Iterator[None]:
+def locked(run: Path, instead: str = "another run directory: --run DIR") -> Iterator[None]:
     """Hold `run/.lock`; `ResourceError` R005 if another process does, R004 if nothing can be written there.
 
-    `instead` is how to choose another directory.  Where the system has no such locks, the file itself is the lock, and stays behind if the process is killed.
+    `instead` says how to choose another directory.  Where the system has no such locks, the file itself is the lock, and stays behind if the process is killed.
     """
     path = run / NAME
     with space_for(run, 0, "the lock"):
@@ -94,8 +94,8 @@ def _in_use(run: Path, path: Path, instead: str, *more: str) -> ResourceError:
         text = ""
     holder = re.fullmatch(r"process (\d+) on (\S+) since ([\d: -]+)\n", text)
     if not holder:
-        return ResourceError("R005", f"{run} is in use by another process", fix=[f"another directory: {instead}", *more])
+        return ResourceError("R005", f"{run} is in use by another process", fix=[instead, *more])
     number, host, since = holder.groups()
     where = "" if host == socket.gethostname() else f" on {host}"
-    fix = [f"another directory: {instead}", f"or stop that process{where}: kill {number}", *more]
+    fix = [instead, f"or stop that process{where}: kill {number}", *more]
     return ResourceError("R005", f"{run} is in use by process {number}{where} since {since}", fix=fix)

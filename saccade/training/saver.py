@@ -9,13 +9,14 @@ from typing import NamedTuple
 from torch import Tensor
 
 from .. import storage
+from ..tensors import Lazy, Tensors, tensor_bytes, tensor_chunks
 from .checkpoint import commit, prune
 
 
 class Snapshot(NamedTuple):
     """What a checkpoint will hold: tensors by the name of their file, and `state.json`."""
 
-    tensors: Mapping[str, storage.Tensors]
+    tensors: Mapping[str, Tensors]
     state: str
 
     def copied(self) -> "Snapshot":
@@ -25,16 +26,16 @@ class Snapshot(NamedTuple):
     @property
     def files(self) -> dict[str, storage.Chunks]:
         """Their bytes, made while they are written."""
-        return {file: storage.tensor_chunks(tensors) for file, tensors in self.tensors.items()} | {"state.json": [self.state.encode()]}
+        return {file: tensor_chunks(tensors) for file, tensors in self.tensors.items()} | {"state.json": [self.state.encode()]}
 
     @property
     def size(self) -> int:
         """Bytes, nearly."""
-        return sum(map(storage.tensor_bytes, self.tensors.values())) + len(self.state)
+        return sum(map(tensor_bytes, self.tensors.values())) + len(self.state)
 
 
-def _copy(tensor: Tensor | storage.Lazy) -> Tensor:
-    made = tensor.make() if isinstance(tensor, storage.Lazy) else tensor
+def _copy(tensor: Tensor | Lazy) -> Tensor:
+    made = tensor.make() if isinstance(tensor, Lazy) else tensor
     return made.detach().to("cpu", copy=True)
 
 

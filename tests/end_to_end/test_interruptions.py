@@ -158,7 +158,12 @@ def test_a_run_is_resumed_on_its_own_data_only(copy, tmp_path):
     assert Run.open(copy).splits
     data.write_text(data.read_text() + "new\twen\n")
     said = run("resume", copy)
-    expect_refusal(said, 4, "[M016] cannot resume exactly: 1 data file changed since the run began", "restore them, or accept another order of the data: saccade resume --allow-data-change")
+    expect_refusal(
+        said,
+        4,
+        "[M016] cannot resume exactly: 1 data file changed since the run began",
+        "restore them, or accept another order of the data: saccade resume --allow-data-change",
+    )
     assert f"  look  {data}\n" in said.err
 
 

@@ -18,6 +18,7 @@ BOUNDS = [
     ("epsilon", 0.0, "above 0", "epsilon=1e-09"),
     ("forcing_pace", 0.0, "above 0", "forcing_pace=1000.0"),
     ("timeout", 0.0, "above 0", "timeout=600.0"),
+    ("retry_every", -1.0, "at least 0", "retry_every=0"),
     *[(name, value, "between 0 and 1", f"{name}=0.1") for name in ("label_smoothing", "forcing_floor") for value in (-0.1, 1.1)],
     *[(name, value, "at least 0 and below 1", f"{name}=0.9") for name in ("beta1", "beta2", "momentum") for value in (-0.1, 1.0)],
     *[("ema", value, "at least 0 and below 1", "ema=0.999") for value in (-0.1, 1.0)],

@@ -9,10 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load, load_file, save
 
-from saccade import storage
-from saccade.storage import Lazy, append_line, make_folders, remove, replace_file, tensor_bytes, tensor_chunks, write_file, write_tensors
+from saccade import storage, tensors
+from saccade.storage import append_line, make_folders, remove, replace_file, write_file
+from saccade.tensors import Lazy, tensor_bytes, tensor_chunks, write_tensors
 
-TYPES = list(storage._NAMES)
+TYPES = list(tensors._NAMES)
 
 
 def of(dtype: torch.dtype, *shape: int) -> torch.Tensor:

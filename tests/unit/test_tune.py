@@ -240,11 +240,11 @@ def test_one_process_at_a_time(recipe, tmp_path):
 
     study = Study(recipe, parse_space(["encoder.dim=8|24"], recipe), tmp_path)
     begin(study)
-    with (tmp_path / ".lock").open() as file:
+    with (tmp_path / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(ResourceError) as raised:
             begin(study)
-    assert str(raised.value) == f"error[R005] {tmp_path} is in use by another process\n  fix   another directory: --study DIR"
+    assert str(raised.value) == f"error[R005] {tmp_path} is in use by another process\n  fix   another folder: --study DIR"
     begin(study)
 
 
@@ -253,4 +253,4 @@ def test_a_place_that_cannot_be_written(recipe, tmp_path):
     with pytest.raises(ResourceError) as raised:
         begin(Study(recipe, [], tmp_path / "file" / "tune"))
     assert raised.value.code == "R004"
-    assert raised.value.headline == f"cannot write to {tmp_path}/file/tune: Not a directory"
+    assert raised.value.headline.startswith(f"cannot write to {tmp_path}/file/tune: [Errno ")
