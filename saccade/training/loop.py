@@ -301,16 +301,21 @@ def _stretch(state: _Run, stop: Callable[[], bool]) -> Generator[Event, None, bo
     save_every = training.save_every or training.evaluate_every
     dues = (progress.step + every - progress.step % every for every in (training.report_every, training.evaluate_every, save_every))
     until = min(training.steps, *dues)
-    begun, symbols, asked = time.perf_counter(), 0, False
+    begun, first, symbols, asked = time.perf_counter(), progress.step, 0, False
     while progress.step < until and not asked:
-        update = state.update(stop)
+        if state.world.alone and stop():
+            asked = True
+            break
+        update = state.update(bool if state.world.alone else stop)  # several processes agree on it while they add up
         symbols, asked = symbols + update.symbols, update.asked
         while state.troubles:
             yield Trouble(progress.step, state.troubles.pop(0))
     seconds = time.perf_counter() - begun
     progress.seconds += seconds
-    rate, loss = state.rate(progress.step - 1), progress.total / max(progress.count, 1)
-    yield Step(progress.step, progress.epoch, loss, rate, progress.norms[-1], symbols / seconds, progress.seconds)
+    loss = progress.total / max(progress.count, 1)
+    if progress.step > first:
+        rate = state.rate(progress.step - 1)
+        yield Step(progress.step, progress.epoch, loss, rate, progress.norms[-1], symbols / seconds, progress.seconds)
     if progress.step == until:
         progress.train_loss, progress.total, progress.count = loss, 0.0, 0
     yield from state.checkpoint(stop, due=not state.due() and (asked or progress.step % save_every == 0))
