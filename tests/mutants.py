@@ -136,8 +136,8 @@ MUTANTS = [
     Mutant(
         "end-not-learned",
         "tasks/translate.py",
-        "[BOS, *self.target.encode(pair.target), EOS]",
-        "[BOS, *self.target.encode(pair.target)]",
+        "[BOS, *target, EOS]",
+        "[BOS, *target]",
         ("tests/laws/test_recipes.py",),
     ),
     Mutant("position-not-resumed", "training/state.py", "return Progress(**state)", "return Progress(**{**state, 'position': 0})", (TRAINING,)),
