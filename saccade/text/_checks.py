@@ -1,10 +1,11 @@
-"""What is odd about pairs, and which of them to set aside: one pass each, with 8 bytes a pair in memory.
+"""What is odd about pairs (8 bytes a pair in memory), and which of them to set aside (5 bytes a pair): one pass each.
 
 Texts are told apart by hashes of 64 bits: among 20 million different ones the chance that any two agree is one in 90,000.
 """
 
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from itertools import islice
 
 import numpy as np
 
@@ -23,11 +24,9 @@ def split_by_source(pairs: Sequence[Pair], *, valid: float, test: float) -> tupl
     """
     if min(valid, test) < 0 or valid + test >= 1:
         raise UsageError("C012", f"valid_share = {valid:g} and test_share = {test:g} leave nothing to train on", fix="valid_share = 0.015, test_share = 0.015")
-    places = np.fromiter((_place(pair.source) for pair in pairs), dtype=np.uint64, count=len(pairs))
-    parts = np.concatenate([_parts(places[start : start + _CHUNK], valid, test) for start in range(0, max(len(places), 1), _CHUNK)])
+    parts = np.concatenate([np.zeros(0, np.uint8), *(_parts(places, valid, test) for places in _places(pairs))])
     if any(share and not (parts == part).any() for part, share in enumerate((1.0, valid, test))):
-        _fill(parts, places, valid, test)
-    del places
+        _fill(parts, np.concatenate([np.zeros(0, np.uint64), *_places(pairs)]), valid, test)
     train, held_out, tested = (_chosen(pairs, parts, part) for part in range(3))
     return train, held_out, tested
 
@@ -76,6 +75,13 @@ def check_pairs(pairs: Sequence[Pair]) -> list[str]:
 def _place(source: str) -> int:
     """A number of 64 bits that depends on nothing but the text."""
     return int.from_bytes(blake2b(source.encode(errors="surrogatepass"), digest_size=8).digest())
+
+
+def _places(pairs: Sequence[Pair]) -> Iterator[np.ndarray]:
+    """The place of every source, uint64, a chunk at a time."""
+    places = (_place(pair.source) for pair in pairs)
+    while len(chunk := np.fromiter(islice(places, _CHUNK), dtype=np.uint64)):
+        yield chunk
 
 
 def _parts(places: np.ndarray, valid: float, test: float) -> np.ndarray:

@@ -44,7 +44,7 @@ class Pairs(Sequence[Pair]):
 
     def chosen(self, places: np.ndarray) -> "Pairs":
         """The pairs at these places."""
-        if self._rows == range(len(self)):
+        if isinstance(self._rows, range) and self._rows == range(len(self)):
             return Pairs(self._read, places)
         return Pairs(self._read, np.asarray(self._rows)[places])
 

@@ -101,9 +101,12 @@ def test_pairs_are_the_same(cells: list[tuple[str, str]], block: int, parallel: 
         check_same(large, small)
         check_same(large[1::2][1:], small[1::2][1:])
         assert check_pairs(large) == check_pairs(small)
-        for found, wanted in zip(split_by_source(large, valid=0.3, test=0.2), split_by_source(small, valid=0.3, test=0.2), strict=True):
-            check_same(found, wanted)
-            check_same(found[::-2], wanted[::-2])
+        for part in (slice(None), slice(1, None, 2)):
+            parts = [split_by_source(pairs[part], valid=0.3, test=0.2) for pairs in (large, small)]
+            for found, wanted in zip(*parts, strict=True):
+                check_same(found, wanted)
+                check_same(found[::-2], wanted[::-2])
+                check_same(split_by_source(found, valid=0.5, test=0.0)[0], split_by_source(wanted, valid=0.5, test=0.0)[0])
 
 
 def check_same(found: Sequence[Pair], wanted: Sequence[Pair]) -> None:
@@ -121,7 +124,7 @@ def plain_split(pairs: list[Pair], valid: float, test: float) -> list[list[Pair]
         largest = max(parts, key=len)
         if share and not parts[part] and (len(largest) > 1 or (part == 0 and largest)):
             parts[part].append(largest.pop(0))
-    return [[pair for pair in pairs if pair.source in sources] for sources in parts]
+    return [[pair for pair in pairs if pair.source in sources] for sources in map(set, parts)]
 
 
 @given(st.lists(st.sampled_from("abcdefgh"), max_size=30), st.sampled_from([0.0, 0.001, 0.3]), st.sampled_from([0.0, 0.01, 0.69]))
@@ -129,6 +132,11 @@ def plain_split(pairs: list[Pair], valid: float, test: float) -> list[list[Pair]
 def test_a_split_by_numbers_is_that_by_strings(sources: list[str], valid: float, test: float) -> None:
     pairs = [Pair(source, str(i)) for i, source in enumerate(sources)]
     assert list(split_by_source(pairs, valid=valid, test=test)) == plain_split(pairs, valid, test)
+
+
+def test_shares_are_those_asked_for() -> None:
+    pairs = [Pair(f"sentence {i}", "") for i in range(3000)]
+    assert list(split_by_source(pairs, valid=0.1, test=0.2)) == plain_split(pairs, 0.1, 0.2)
 
 
 def test_where_sources_go_stays_the_same_for_ever() -> None:
