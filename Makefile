@@ -4,11 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check laws mutants faults format bench clean
+.PHONY: demo test check laws mutants faults kills format bench bench-training bench-peers bench-memory bench-corpora clean
 .DEFAULT_GOAL := help
 
 help:  ## what there is to make
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "saccade needs Python 3.11 or newer, this is %d.%d" % sys.version_info[:2])'
@@ -42,8 +42,14 @@ format: $(READY)  ## put the code in its standard form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY)  ## speed beside a plain torch.nn loop: DATA=folder of multi30k
-	$(BIN)/python -m bench.training --data $(DATA)
+bench: $(READY)  ## speed, every table: DATA=folder of multi30k
+	$(BIN)/python -m bench --data $(DATA)
+
+bench-training: $(READY)  ## speed beside a plain torch.nn loop: DATA=folder of multi30k
+	$(BIN)/python -m bench training --data $(DATA)
+
+bench-peers: $(READY)  ## speed beside named peers, in environments of their own: DATA=folder of multi30k
+	$(BIN)/python -m bench peers --data $(DATA)
 
 clean:  ## remove the environment
 	rm -rf $(VENV)

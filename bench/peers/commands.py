@@ -28,7 +28,7 @@ class Command(NamedTuple):
     files: Callable[[Path], dict[str, Any]]
     """Given the folder of the data: what must stand in files beside it (JSON, which is YAML)."""
     rate: re.Pattern[str]
-    """In a line of the log: group 1 is target tokens per second, or group `sentences` sentences per second."""
+    """In a line of the log: group 1 is target tokens per second, without padding."""
     parameters: re.Pattern[str] = re.compile(r"(?:number of parameters|Total params|parameters): *([\d,]+)")
 
 
@@ -38,7 +38,7 @@ QUIET = {"report_every": EVERY, "seed": 1, "overwrite": True}
 DROPOUT = {"dropout": [0.1], "attention_dropout": [0.1]}
 TRANSFORMER = {"layers": 3, "heads": 4, "hidden_size": 256, "transformer_ff": 1024}
 TIED = {"share_embeddings": True, "share_decoder_embeddings": True}
-OPENNMT_RATE = re.compile(r"Step \d+/.*?\d+/ *(\d+) tok/s")
+OPENNMT_RATE = re.compile(r"Step +\d+/.*?\d+/ *(\d+) tok/s")
 
 
 def _corpus(data: Path) -> dict[str, Any]:
@@ -83,16 +83,21 @@ def joeynmt(configuration: str) -> Callable[[Path], dict[str, Any]]:
     return files
 
 
+def sockeye(data: Path) -> dict[str, Any]:
+    """Its vocabulary as a file; the rest stands on the command line."""
+    words = [*("<pad>", "<unk>", "<s>", "</s>"), *(data / "vocabulary.txt").read_text().split()]
+    return {"vocabulary.json": {word: number for number, word in enumerate(words)}}
+
+
 SOCKEYE = """
     --shared-vocab --use-cpu --overwrite-output --output model --quiet-secondary-workers --max-updates 200 --checkpoint-interval 100000
     --num-layers 3 --transformer-model-size 256 --transformer-attention-heads 4 --transformer-feed-forward-num-hidden 1024
     --weight-tying-type src_trg_softmax --batch-type max-word --batch-size 4096 --bucket-width 4 --max-seq-len 99
     --label-smoothing 0.1 --optimizer adam --optimizer-betas 0.9:0.98 --initial-learning-rate 0.001 --learning-rate-scheduler-type none
     --gradient-clipping-type norm --gradient-clipping-threshold 1.0 --embed-dropout 0.1:0.1 --seed 1
+    --source-vocab vocabulary.json --target-vocab vocabulary.json
     --source ../train.source --target ../train.target --validation-source ../few.source --validation-target ../few.target
 """
-# Its log has a line every 50 updates, the first of them minutes away: the constant is set before it starts.
-SOCKEYE_START = f"import sockeye.constants as c; c.MEASURE_SPEED_EVERY = {EVERY}; from sockeye.train import main; main()"
 RECURRENT = {"layers": 1, "word_vec_size": 256, "rnn_type": "LSTM", "global_attention": "general"}
 EOLE_TRANSFORMER = TRANSFORMER | {
     "architecture": "transformer",
@@ -112,15 +117,14 @@ OPENNMT_TRANSFORMER = TRANSFORMER | {"encoder_type": "transformer", "decoder_typ
 OPENNMT_RECURRENT = RECURRENT | {"encoder_type": "brnn", "decoder_type": "rnn", "input_feed": 1, "hidden_size": 256, "bridge": True}
 EOLE, ONMT = ("-m", "eole.bin.main", "train", "--config", "settings.yaml"), ("-m", "onmt.bin.train", "-config", "settings.yaml")
 JOEYNMT, JOEYNMT_RATE = ("-m", "joeynmt", "train", "settings.yaml", "--skip-test"), re.compile(r"Tokens per Sec: +(\d+)")
-SOCKEYE_RATE = re.compile(r"Speed=(?P<sentences>[\d.]+) samples/sec")
+SOCKEYE_RATE, SOCKEYE_WEIGHTS = re.compile(r"tok/sec=([\d.]+)"), re.compile(r"\| trainable: (\d+)")
 
 COMMANDS = (
     Command("eole", "transformer", "bfloat16", EOLE, eole(EOLE_TRANSFORMER, "bf16"), OPENNMT_RATE),
-    Command("eole", "transformer", "float32", EOLE, eole(EOLE_TRANSFORMER, "fp32"), OPENNMT_RATE),
     Command("opennmt", "transformer", "float32", ONMT, opennmt(OPENNMT_TRANSFORMER), OPENNMT_RATE),
-    Command("sockeye", "transformer", "float32", ("-c", SOCKEYE_START, *shlex.split(SOCKEYE)), lambda data: {}, SOCKEYE_RATE),
+    Command("sockeye", "transformer", "float32", ("-m", "bench.peers.sockeye_start", *shlex.split(SOCKEYE)), sockeye, SOCKEYE_RATE, SOCKEYE_WEIGHTS),
     Command("joeynmt", "transformer", "float32", JOEYNMT, joeynmt("transformer"), JOEYNMT_RATE),
-    Command("eole", "recurrent", "float32", EOLE, eole(EOLE_RECURRENT, "fp32"), OPENNMT_RATE),
+    Command("eole", "recurrent", "bfloat16", EOLE, eole(EOLE_RECURRENT, "bf16"), OPENNMT_RATE),
     Command("opennmt", "recurrent", "float32", ONMT, opennmt(OPENNMT_RECURRENT), OPENNMT_RATE),
     Command("joeynmt", "recurrent", "float32", JOEYNMT, joeynmt("recurrent"), JOEYNMT_RATE),
 )

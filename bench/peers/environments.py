@@ -52,7 +52,7 @@ ENVIRONMENTS = {
         ("sockeye", "torch", "numpy"),
     ),
     "transformers": Environment((TORCH, ("torch==2.13.0", "transformers==5.23.0")), "from transformers import MarianMTModel", ("transformers", "torch")),
-    "flair": Environment((TORCH, ("torch==2.13.0", "flair")), "import flair.models", ("flair", "torch")),
+    "flair": Environment((TORCH, ("torch==2.13.0", "flair==0.15.1")), "import flair.models", ("flair", "torch")),
 }
 
 

@@ -1,6 +1,6 @@
 """The data that every system reads: one tokenizer, one vocabulary, and for those that can be driven the very same batches.
 
-    python -m bench.peers.export --data DIR --folder WORK [--batches 4] [--tokens 4096]
+    python -m bench.peers.export --data DIR --folder WORK [--batches 3] [--tokens 4096]
 
 Writes `batches.json` (ids; 0 padding, 1 BOS, 2 EOS, 3 unknown), `train.source` and `train.target` (the whole corpus, one symbol
 for each id, EOS left to the reader) and `vocabulary.txt` (those symbols).
@@ -20,7 +20,7 @@ def symbol(number: int) -> str:
     return f"w{number}"
 
 
-def export(data: str, folder: Path, batches: int, tokens: int) -> dict[str, float]:
+def export(data: str, folder: Path, batches: int, tokens: int) -> dict[str, int]:
     """Write everything; what was written, in numbers."""
     recipe = read_recipe("multi30k-transformer", overrides=[f"data.folder={json.dumps(data)}"])
     task = recipe.task()
@@ -40,13 +40,11 @@ def export(data: str, folder: Path, batches: int, tokens: int) -> dict[str, floa
         (folder / f"few.{side}").write_text("\n".join(lines[:10]) + "\n")  # for trainers that do not start without validation data
     (folder / "vocabulary.txt").write_text("\n".join(symbol(number) for number in range(4, task.source.size)) + "\n")
     counted = [sum(len(examples.target[i]) - 1 for i in batch) for batch in chosen]
-    length = sum(len(row) - 1 for row in examples.target) / len(examples.target)
     return {
         "pairs": len(examples.source),
         "vocabulary": task.source.size,
         "batches": len(chosen),
         "target tokens a pass": sum(counted),
-        "target length": round(length, 3),
     }
 
 
@@ -55,7 +53,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data", required=True)
     options.add_argument("--folder", type=Path, required=True)
-    options.add_argument("--batches", type=int, default=4)
+    options.add_argument("--batches", type=int, default=3)
     options.add_argument("--tokens", type=int, default=4096)
     given = options.parse_args()
     print(json.dumps(export(given.data, given.folder, given.batches, given.tokens)))

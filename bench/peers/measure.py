@@ -1,5 +1,6 @@
 """The systems of the table, and how their passes are interleaved."""
 
+import json
 import shlex
 import shutil
 import statistics
@@ -18,12 +19,13 @@ from .running import Child, Failed, Pass, follow, one_run
 
 NOISE = 0.08
 """Passes during which others had more than this share of the cores are set aside."""
+# A peer is shown at the fastest precision it offers; saccade and the plain loop also in float32, beside the peers that have nothing else.
 OWN = "this"
 """The interpreter that runs the bench: for saccade, and for the plain loop around torch.nn."""
 CHILDREN = (
     ("saccade", "saccade_model", OWN, ("bfloat16", "float32")),
     ("torch.nn loop", "torch_nn", OWN, ("bfloat16", "float32")),
-    ("transformers Marian", "marian", "transformers", ("bfloat16", "float32")),
+    ("transformers Marian", "marian", "transformers", ("bfloat16",)),
     ("joeynmt, our batches", "joey", "joeynmt", ("float32",)),
 )
 CONFIGURATIONS = {
@@ -44,6 +46,8 @@ class Row:
     batches: str
     """"given": the table's own; "own": made by the system's trainer from the same corpus."""
     command: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What stands in the file that the command reads."""
     versions: str = ""
     parameters: int = 0
     passes: list[Pass] = field(default_factory=list)
@@ -71,8 +75,6 @@ class Plan:
     threads: int
     passes: int
     minutes: float
-    target_length: float
-    """Mean target symbols a pair, for a trainer that counts sentences."""
     only: tuple[str, ...]
     """Peers to run; all if empty."""
 
@@ -103,15 +105,8 @@ def children(plan: Plan, configuration: str) -> Iterator[list[tuple[Row, Child |
             for precision in precisions:
                 arguments = ["-m", f"bench.peers.children.{module}", "--batches", str(plan.work / "batches.json")]
                 arguments += ["--configuration", configuration, "--precision", precision, "--threads", str(plan.threads)]
-                row = Row(
-                    system,
-                    configuration,
-                    precision,
-                    "given",
-                    shlex.join(["python", *arguments]).replace(str(plan.work), "WORK"),
-                    installed.versions,
-                    error=installed.error,
-                )
+                shown = shlex.join(["python", *arguments]).replace(str(plan.work), "WORK")
+                row = Row(system, configuration, precision, "given", shown, versions=installed.versions, error=installed.error)
                 started.append((row, None))
                 if not row.error:
                     started[-1] = (row, start(row, installed.python, arguments, plan.threads))
@@ -142,7 +137,7 @@ def trainers(plan: Plan, configuration: str) -> list[tuple[Row, Command, str]]:
         if command.configuration == configuration and plan.wants(command.peer):
             installed = plan.installed(command.peer)
             shown = shlex.join(["python", *command.arguments])
-            row = Row(f"{command.peer}, own trainer", configuration, command.precision, "own", shown, installed.versions, error=installed.error)
+            row = Row(f"{command.peer}, own trainer", configuration, command.precision, "own", shown, versions=installed.versions, error=installed.error)
             found.append((row, command, installed.python))
     return found
 
@@ -154,10 +149,12 @@ def run_trainer(row: Row, command: Command, python: str, plan: Plan, wanted: int
     say(f"running {row.system}, {row.configuration}, {row.precision}")
     try:
         lines = follow(command, python, plan.work, folder, plan.threads, limit=240.0)
-        passes, row.parameters = one_run(command, lines, wanted, plan.target_length)
+        passes, row.parameters = one_run(command, lines, wanted)
         row.passes += passes
     except Failed as failure:
         row.error = str(failure)
+    if (settings := folder / "settings.yaml").exists():
+        row.settings = json.loads(settings.read_text().replace(str(plan.work), "WORK"))
 
 
 def measure(plan: Plan, configuration: str) -> list[Row]:

@@ -33,7 +33,8 @@ class Failed(Exception):
 
 def environ(threads: int) -> dict[str, str]:
     """The environment with a fixed number of threads; nothing is fetched from outside."""
-    return os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
+    offline = {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
+    return os.environ | offline | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
 
 
 class Child:
@@ -42,7 +43,11 @@ class Child:
     def __init__(self, python: str, arguments: list[str], threads: int) -> None:
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  open for as long as the child lives
         self.process = subprocess.Popen([python, *arguments], cwd=ROOT, env=environ(threads), stdin=PIPE, stdout=PIPE, stderr=self.errors, text=True)
-        self.parameters = int(self._answer()["parameters"])
+        try:
+            self.parameters = int(self._answer()["parameters"])
+        except Failed:
+            self.close()
+            raise
 
     def _answer(self) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -69,7 +74,8 @@ class Child:
     def close(self) -> None:
         """End it and wait for it."""
         self.process.terminate()
-        self.process.wait()
+        self.process.communicate()
+        self.errors.close()
 
 
 def follow(command: Command, python: str, data: Path, folder: Path, threads: int, limit: float) -> Generator[str, None, None]:
@@ -92,10 +98,15 @@ def follow(command: Command, python: str, data: Path, folder: Path, threads: int
         return
     finally:
         process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        process.kill()  # one that does not heed the first signal
         process.wait()
+        reader.join()
+        process.stdout.close()
 
 
-def one_run(command: Command, lines: Generator[str, None, None], wanted: int, target_length: float) -> tuple[list[Pass], int]:
+def one_run(command: Command, lines: Generator[str, None, None], wanted: int) -> tuple[list[Pass], int]:
     """`wanted` measurements after the first, which warms up, and the number of parameters (0 if the log does not say); `Failed` if the trainer stops before."""
     passes: list[Pass] = []
     parameters, log, before = 0, [], read()
@@ -107,8 +118,7 @@ def one_run(command: Command, lines: Generator[str, None, None], wanted: int, ta
             if not (found := command.rate.search(line)):
                 continue
             after = read()
-            rate = float(found["sentences"]) * target_length if "sentences" in command.rate.groupindex else float(found[1])
-            passes.append(Pass(rate, foreign_share(before, after)))
+            passes.append(Pass(float(found[1]), foreign_share(before, after)))
             before = after
             if len(passes) > wanted:
                 return passes[1:], parameters
