@@ -81,7 +81,9 @@ MUTANTS = [
         (DECODING,),
     ),
     Mutant("post-norm-first", "layers/feedforward.py", 'norm == "pre"', 'norm == "post"', (PARITY,)),
-    Mutant("norm-outside", "layers/feedforward.py", "return self.norm(self.dropout.add(x, layer(x)))", "return x + self.norm(self.dropout(layer(x)))", (PARITY,)),
+    Mutant(
+        "norm-outside", "layers/feedforward.py", "return self.norm(self.dropout.add(x, layer(x)))", "return x + self.norm(self.dropout(layer(x)))", (PARITY,)
+    ),
     Mutant("feeding-lost", "decoders/recurrent.py", "Said(cells, fed if self.feeds else state.fed)", "Said(cells, state.fed)", (DECODING,)),
     Mutant("recurrent-unmasked", "decoders/recurrent.py", "memory.keys, memory.values, memory.mask)", "memory.keys, memory.values)", (DECODING,)),
     Mutant(
