@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 DECODING, ATTENTION, LAYERS, ENCODERS, SEARCH, FORCING = (
     f"tests/laws/test_{name}.py" for name in ("decoding", "attention", "layers", "encoders", "search", "forcing")
 )
+STEPWISE = "tests/laws/test_stepwise.py"
 TRAINING, PARITY, BATCHES = "tests/unit/test_training.py", "tests/parity/test_torch_nn.py", "tests/unit/test_batches.py"
 SURVIVAL = "tests/unit/test_survival.py"
 
@@ -56,6 +57,11 @@ MUTANTS = [
         "x.unflatten(-1, (-1, self.heads)).permute(0, 3, 1, 2)",
         (PARITY,),
     ),
+    Mutant("stepwise-unmasked", "attention/stepwise.py", "weights.masked_fill_(hidden, 0.0)", "weights.add_(0.0)", (STEPWISE,)),
+    Mutant("stepwise-unscaled", "attention/stepwise.py", "to_scores = to_scores * ctx.factor", "to_scores = to_scores * 1.0", (STEPWISE,)),
+    Mutant("stepwise-swapped", "attention/stepwise.py", "weights.mT @ slope_of_context", "slope_of_scores.mT @ slope_of_context", (STEPWISE,)),
+    Mutant("stepwise-twice", "attention/stepwise.py", "ctx.steps.clear()", "pass", (STEPWISE,)),
+    Mutant("stepwise-though-watched", "attention/stepwise.py", "or attention.watched()", "", (STEPWISE,)),
     Mutant("causal-off-by-one", "attention/masks.py", ".tril(keys - queries)", ".tril(keys - queries + 1)", (DECODING,)),
     Mutant(
         "position-restarts", "decoders/transformer.py", "self.position(self.embedding(tokens), start)", "self.position(self.embedding(tokens), 0)", (DECODING,)
@@ -87,6 +93,13 @@ MUTANTS = [
     ),
     Mutant("feeding-lost", "decoders/recurrent.py", "Said(cells, fed if self.feeds else state.fed)", "Said(cells, state.fed)", (DECODING,)),
     Mutant("recurrent-unmasked", "decoders/recurrent.py", "memory.keys, memory.values, memory.mask)", "memory.keys, memory.values)", (DECODING,)),
+    Mutant(
+        "steps-unmasked",
+        "decoders/recurrent.py",
+        "asked_stepwise(self.cross_attention, *memory)",
+        "asked_stepwise(self.cross_attention, *memory[:2])",
+        (DECODING,),
+    ),
     Mutant(
         "cells-restart",
         "decoders/recurrent.py",
