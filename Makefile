@@ -38,6 +38,9 @@ mutants: $(READY)  ## plant bugs, one after the other; the laws must catch every
 faults: $(READY)  ## fail the disk in 3,000 ways while checkpoints are saved; none may be lost
 	$(BIN)/python -m tests.faults
 
+kills: $(READY)  ## kill a training again and again, in one process and in two; it must end in the same bytes
+	$(BIN)/python -m tests.kills
+
 format: $(READY)  ## put the code in its standard form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -50,6 +53,12 @@ bench-training: $(READY)  ## speed beside a plain torch.nn loop: DATA=folder of 
 
 bench-peers: $(READY)  ## speed beside named peers, in environments of their own: DATA=folder of multi30k
 	$(BIN)/python -m bench peers --data $(DATA)
+
+bench-memory: $(READY)  ## peak memory beside a plain torch.nn loop: DATA=folder of multi30k
+	$(BIN)/python -m bench.memory --data $(DATA)
+
+bench-corpora: $(READY)  ## prepare two gigabytes of text, in how much memory
+	$(BIN)/python -m bench.corpora --gigabytes 2
 
 clean:  ## remove the environment
 	rm -rf $(VENV)
