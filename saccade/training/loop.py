@@ -23,13 +23,13 @@ from ..metrics.perplexity import Perplexity
 from ..search import Search
 from ..tasks import Splits, Task
 from ..types import to
-from .checkpoint import checkpoints, load_weights, recover, save_model, weights_of
+from .checkpoint import checkpoints, load_weights, recover, save_model, space_for, weights_of
 from .distributed import World, join, lost_neighbours
 from .engine import Engine, Update
 from .events import Evaluation, Event, Saved, Started, Step, Stopped, Trouble
 from .feed import Fed, Feed
 from .lock import locked
-from .saver import Saver
+from .saver import Saver, waiting_for_room
 from .settings import Training
 from .state import Progress, average_weights, restore_state, take
 
@@ -48,7 +48,8 @@ class _Run:
         self.task, self.splits, self.training, self.run, self.seed, self.about, self.world = task, splits, training, run, seed, about, world
         self.greedy = Search(beam=1, length_penalty=0.0, longest_ratio=search.longest_ratio, longest_extra=search.longest_extra)
         self.schedule = training.schedule(training.learning_rate, training.steps)
-        self.train, self.valid = (task.examples(part, store and store / name) for name, part in (("train", splits.train), ("valid", splits.valid)))
+        with space_for(store or run, 0, "the encoded examples"):
+            self.train, self.valid = (task.examples(part, store and store / name) for name, part in (("train", splits.train), ("valid", splits.valid)))
         self.feed = Feed(task, self.train, tokens_per_batch=training.tokens_per_batch, seed=seed, world=world, workers=training.workers)
         self.saver = Saver(run, max(training.average, training.keep), background=training.saving == "background") if world.first else None
         self.troubles: list[SaccadeError] = []
@@ -105,8 +106,9 @@ class _Run:
         if fed is not None and self.world.first:
             name = f"bad-step-{step:08d}.json"
             sides = {side: getattr(fed.batch, side).ids.tolist() for side in ("source", "target")}
-            storage.replace_file(self.run / name, [json.dumps({"step": step, "rows": fed.rows.tolist(), **sides}).encode()])
-            look += f"; batch saved to {self.run / name}"
+            with suppress(OSError):  # the disk may be full as well
+                storage.replace_file(self.run / name, [json.dumps({"step": step, "rows": fed.rows.tolist(), **sides}).encode()])
+                look += f"; batch saved to {self.run / name}"
         fix = f"a lower rate: training.learning_rate={self.training.learning_rate / 2 ** (self.training.tries + 1):g}"
         return TrainingError("T001", f"the {what} at step {step:,}", look=look, fix=fix)
 
@@ -194,23 +196,9 @@ class _Run:
 
     def persist(self, write: Callable[[], None], stop: Callable[[], bool], error: ResourceError | None = None) -> Iterator[Event]:
         """`write`, unless that has just ended in `error`; while the disk is full, say so, wait, and try again."""
-        pause = self.training.retry_every
-        while True:
-            try:
-                if error is None:
-                    return write()
-            except ResourceError as refused:
-                error = refused
-            if error.code != "R001" or not self.world.alone or pause <= 0:
-                raise error
-            note = [*error.parts["note"], f"training is paused and retries every {pause:g} s; Ctrl-C stops it"]
-            yield Trouble(self.progress.step, ResourceError("R001", error.headline, note=note))
-            until = time.monotonic() + pause
-            while time.monotonic() < until:
-                if stop():
-                    raise error
-                time.sleep(min(0.2, pause))
-            error = None
+        pause = self.training.retry_every if self.world.alone else 0.0
+        for refused in waiting_for_room(write, pause, stop, error):
+            yield Trouble(self.progress.step, refused)
 
     def settle(self) -> None:
         """Leave nothing half written behind, whatever happened."""

@@ -1,7 +1,8 @@
 """Saving while training goes on: a copy is taken at once, one thread writes it."""
 
+import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from .. import storage
+from ..errors import ResourceError
 from ..tensors import Lazy, Tensors, tensor_bytes, tensor_chunks
 from .checkpoint import commit, prune
 
@@ -116,3 +118,26 @@ class Saver:
         else:
             self._pending = self._failure = None
             self._committed.append(path)
+
+
+def waiting_for_room(write: Callable[[], None], pause: float, stop: Callable[[], bool], error: ResourceError | None = None) -> Iterator[ResourceError]:
+    """`write`, unless that has just ended in `error`; while the disk is full, what to say, and every `pause` seconds another try.
+
+    Raises what is no full disk (R001), everything if `pause` is 0, and the last R001 if `stop()` while waiting.
+    """
+    while True:
+        try:
+            if error is None:
+                return write()
+        except ResourceError as refused:
+            error = refused
+        if error.code != "R001" or pause <= 0:
+            raise error
+        note = [*error.parts["note"], f"training is paused and retries every {pause:g} s; Ctrl-C stops it"]
+        yield ResourceError("R001", error.headline, note=note)
+        until = time.monotonic() + pause
+        while time.monotonic() < until:
+            if stop():
+                raise error
+            time.sleep(min(0.2, pause))
+        error = None
