@@ -8,6 +8,7 @@ to all processes or, of two, to one; then `saccade resume` until the end.
 
 import argparse
 import itertools
+import json
 import os
 import random
 import signal
@@ -87,18 +88,32 @@ def bytes_of(run: Path) -> list[bytes]:
     return [path.read_bytes() for path in (run / "model.safetensors", last / "model.safetensors", last / "optimizer.safetensors")]
 
 
+def trained(run: Path) -> float:
+    """Seconds of training that its log knows of."""
+    lines = (run / "metrics.jsonl").read_text().splitlines() if (run / "metrics.jsonl").exists() else []
+    return max((json.loads(line).get("seconds", 0.0) for line in lines if line.endswith("}")), default=0.0)
+
+
+def live(child: subprocess.Popen, run: Path, draw: random.Random, share: float) -> None:
+    """Wait for a random moment: while it starts, or up to twice `share` seconds after it began to train."""
+    log, begun = run / "metrics.jsonl", time.monotonic()
+    before = log.stat().st_mtime_ns if log.exists() else 0
+    starting = draw.uniform(0.5, 8.0) if draw.random() < 0.2 else 120.0
+    while child.poll() is None and time.monotonic() - begun < starting and (log.stat().st_mtime_ns if log.exists() else 0) == before:
+        time.sleep(0.02)
+    time.sleep(draw.uniform(0.0, 2 * share))
+
+
 def trial(folder: Path, processes: int, workers: int, saving: str, kills: int, seed: int) -> tuple[int, bool]:
     """How many kills hit a running training, and whether the end is the same."""
     settings, draw = [f"training.workers={workers}", f"training.saving={saving}"], random.Random(seed)
     whole, killed = folder / f"whole-{processes}", folder / f"killed-{processes}-{workers}-{saving}"
     if not whole.exists():
-        begun = time.monotonic()
         finish(folder, whole, processes, settings)
-        (folder / f"seconds-{processes}").write_text(str(time.monotonic() - begun))
-    longest, hits = float((folder / f"seconds-{processes}").read_text()), 0
+    hits = 0
     while hits < kills:
         child = start(folder, killed, processes, settings)
-        time.sleep(draw.uniform(0.1, 0.25) * longest)
+        live(child, killed, draw, trained(whole) / (2 * kills))
         hits += child.poll() is None
         kill(child, draw)
         if child.returncode == 0:
