@@ -37,9 +37,10 @@ class Mutant(NamedTuple):
 
 
 MUTANTS = [
-    Mutant("mask-polarity", "attention/attention.py", "hidden = ~mask", "hidden = mask", (ATTENTION,)),
-    Mutant("blind-query", "attention/attention.py", ".softmax(-1).masked_fill(hidden, 0.0)", ".softmax(-1)", (ATTENTION,)),
-    Mutant("minus-infinity", "attention/attention.py", "torch.finfo(scores.dtype).min", "float('-inf')", (ATTENTION,)),
+    Mutant("mask-polarity", "attention/softmax.py", "None if mask is None else ~mask", "mask", (ATTENTION,)),
+    Mutant("blind-query", "attention/softmax.py", "weights[..., :columns].masked_fill_(hidden, 0.0)", "pass", (ATTENTION,)),
+    Mutant("minus-infinity", "attention/softmax.py", "torch.finfo(scores.dtype).min", "float('-inf')", (ATTENTION,)),
+    Mutant("room-is-seen", "attention/softmax.py", 'float("-inf")', "0.0", (ATTENTION,)),
     Mutant("missing-root", "attention/scores/scaled_dot.py", "return dim**-0.5", "return 1.0 / dim", (PARITY,)),
     Mutant("dot-is-scaled", "attention/scores/dot.py", "return query @ prepared.mT", "return query @ prepared.mT * 0.5", (ATTENTION, PARITY)),
     Mutant("additive-without-tanh", "attention/scores/additive.py", "pairs.tanh_()", "pairs", (ATTENTION, PARITY)),
@@ -57,7 +58,7 @@ MUTANTS = [
         "x.unflatten(-1, (-1, self.heads)).permute(0, 3, 1, 2)",
         (PARITY,),
     ),
-    Mutant("stepwise-unmasked", "attention/stepwise.py", "weights.masked_fill_(hidden, 0.0)", "weights.add_(0.0)", (STEPWISE,)),
+    Mutant("stepwise-unmasked", "attention/stepwise.py", "padded_softmax(scores, hidden)", "padded_softmax(scores, None)", (STEPWISE,)),
     Mutant("stepwise-unscaled", "attention/stepwise.py", "to_scores = to_scores * ctx.factor", "to_scores = to_scores * 1.0", (STEPWISE,)),
     Mutant("stepwise-swapped", "attention/stepwise.py", "weights.mT @ slope_of_context", "slope_of_scores.mT @ slope_of_context", (STEPWISE,)),
     Mutant("stepwise-twice", "attention/stepwise.py", "ctx.steps.clear()", "pass", (STEPWISE,)),

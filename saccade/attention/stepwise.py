@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .attention import Attention
+from .softmax import padded_softmax, softmax_slope
 
 Look = Callable[[Tensor], Tensor]
 
@@ -69,22 +70,18 @@ class _Look(torch.autograd.Function):
     def forward(ctx: Any, query: Tensor, ticket: Tensor, source: tuple[Tensor, Tensor, Tensor | None], factor: float, steps: list[_Step]) -> Tensor:
         keys, values, hidden = source
         scores = (query * factor if factor != 1.0 else query) @ keys.mT
-        if hidden is not None:
-            scores.masked_fill_(hidden, torch.finfo(scores.dtype).min)
-        weights = scores.softmax(-1)
-        if hidden is not None:
-            weights.masked_fill_(hidden, 0.0)  # a query that may see nothing gathers nothing
+        weights = padded_softmax(scores, hidden)
         ctx.save_for_backward(query, weights)
         ctx.source, ctx.factor, ctx.steps = (keys, values), factor, steps
-        return weights @ values
+        return weights[..., : keys.shape[1]] @ values
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         (query, weights), (keys, values) = ctx.saved_tensors, ctx.source
         to_weights = slope @ values.mT
-        to_scores = torch.ops.aten._softmax_backward_data(to_weights, weights, -1, weights.dtype)
+        to_scores = softmax_slope(to_weights, weights)
         if ctx.factor != 1.0:
             to_scores = to_scores * ctx.factor
-        ctx.steps.append(_Step(query, to_scores, weights, slope))
+        ctx.steps.append(_Step(query, to_scores, weights[..., : keys.shape[1]], slope))
         return to_scores @ keys, slope.new_zeros(()), None, None, None

@@ -92,6 +92,7 @@ def test_dropout_joined_to_its_neighbours_is_the_formula_with_the_same_mask(name
     theirs = formula(x, y, kept.to(y.dtype))
     tolerance = {"atol": 1e-6, "rtol": 1e-6} if types[1] != torch.bfloat16 else {"atol": 0.05, "rtol": 0.01}
     torch.testing.assert_close(ours, theirs, **tolerance)
+    assert set(dropout.draw(y).kept.unique().tolist()) == {-1, 0}  # all bits or none
     direction = torch.randn(shape).to(ours.dtype)
     found, expected = (torch.autograd.grad((said * direction).sum(), (x, y), allow_unused=True) for said in (ours, theirs))
     torch.testing.assert_close(found[1], expected[1], **tolerance)
