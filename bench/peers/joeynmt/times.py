@@ -2,7 +2,8 @@
 
     python -m bench.peers.joeynmt.times RUN [--beam 5] [--checkpoints 1250 2500]
 
-RUN holds train.log.  Its BLEU is greedy, on 250 sentences of val that it draws anew each time.  With --checkpoints these are asked to
+RUN holds train.log.  Its BLEU is greedy, on 250 sentences of val that it draws anew each time.  The times are the log's: a training that was
+stopped and went on counts its pause.  With --checkpoints these are asked to
 translate the whole of val and of test_2016_flickr, which takes minutes for each.
 """
 
