@@ -4,11 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check laws mutants format bench clean
+.PHONY: demo test check laws mutants faults kills format bench bench-training bench-peers bench-memory bench-corpora clean
 .DEFAULT_GOAL := help
 
 help:  ## what there is to make
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "saccade needs Python 3.11 or newer, this is %d.%d" % sys.version_info[:2])'
@@ -35,12 +35,30 @@ laws: $(READY)  ## the laws alone
 mutants: $(READY)  ## plant bugs, one after the other; the laws must catch every one
 	$(BIN)/python -m tests.mutants
 
+faults: $(READY)  ## fail the disk in 3,000 ways while checkpoints are saved; none may be lost
+	$(BIN)/python -m tests.faults
+
+kills: $(READY)  ## kill a training again and again, in one process and in two; it must end in the same bytes
+	$(BIN)/python -m tests.kills
+
 format: $(READY)  ## put the code in its standard form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY)  ## speed beside a plain torch.nn loop: DATA=folder of multi30k
-	$(BIN)/python -m bench.training --data $(DATA)
+bench: $(READY)  ## speed, every table: DATA=folder of multi30k
+	$(BIN)/python -m bench --data $(DATA)
+
+bench-training: $(READY)  ## speed beside a plain torch.nn loop: DATA=folder of multi30k
+	$(BIN)/python -m bench training --data $(DATA)
+
+bench-peers: $(READY)  ## speed beside named peers, in environments of their own: DATA=folder of multi30k
+	$(BIN)/python -m bench peers --data $(DATA)
+
+bench-memory: $(READY)  ## peak memory beside a plain torch.nn loop: DATA=folder of multi30k
+	$(BIN)/python -m bench.memory --data $(DATA)
+
+bench-corpora: $(READY)  ## prepare two gigabytes of text, in how much memory
+	$(BIN)/python -m bench.corpora --gigabytes 2
 
 clean:  ## remove the environment
 	rm -rf $(VENV)

@@ -10,11 +10,11 @@
     metrics/    sequences  -> a score        with its signature
     tasks/      all of it  -> a number       data + model + loss + metric
     training/   task       -> events         an iterator; checkpoints, schedules
-    serving/    a look     -> a picture      HTML, PNG, JSON
+    serving/    a look     -> a picture      HTML, PNG, JSON; a run -> its report
 
 Imports run one way:
-    errors <- types <- families <- text <- batches <- layers <- attention <- encoders <- decoders <- search <- models <- metrics
-    <- tasks <- training <- recipe <- run <- serving <- dates doctor listing display <- demo <- cli
+    errors <- storage <- tensors <- types <- families <- text <- batches <- layers <- attention <- encoders <- decoders <- search <- models <- metrics
+    <- tasks <- training <- recipe <- run <- serving <- dates doctor listing display <- supervise <- space <- study <- demo tune <- cli
 A folder that holds a contract in its `__init__` is a family: every other file in it is one member, and nothing is registered.
 """
 

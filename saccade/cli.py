@@ -8,8 +8,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,13 +34,14 @@ app = typer.Typer(
 Words = Annotated[list[str], typer.Argument(help="Two parallel files, or one TSV; a recipe (.toml); settings like training.steps=2000.", show_default=False)]
 RunPath = Annotated[Path, typer.Argument(help="A run directory, or a model.safetensors.", show_default=False)]
 Beam = Annotated[int | None, typer.Option(min=1, help="How many hypotheses to follow; 1 is greedy.")]
+Board = Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard files into the run directory.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Results as JSON.")]
 
 
-def _console() -> "Console":
+def _console(quiet: bool = False) -> "Console":
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, quiet=quiet)
 
 
 def _say(console: "Console", name: str, text: str) -> None:
@@ -53,39 +52,56 @@ def _say(console: "Console", name: str, text: str) -> None:
 def train(
     words: Words,
     task: Annotated[str, typer.Option(help="What to learn: saccade list tasks.")] = "translate",
-    run: Annotated[Path | None, typer.Option(help="The run directory; the next free one under runs/ if left out.")] = None,
+    run: Annotated[Path | None, typer.Option("--run", "--directory", help="The run directory; the next free one under runs/ if left out.")] = None,
     columns: Annotated[str | None, typer.Option(help="Which two columns of a TSV: 1,2.")] = None,
     keep_first: Annotated[int | None, typer.Option(help="Use only the first N pairs of parallel files.")] = None,
     size: Annotated[str | None, typer.Option(help="tiny, small or base.")] = None,
+    tensorboard: Board = False,
 ) -> None:
     """Train a model on your own files.
 
     saccade train source.txt target.txt        two files, line N of one belongs to line N of the other
     saccade train pairs.tsv                    source TAB target
     saccade train multi30k-transformer data.folder=DIR training.steps=2000
+    torchrun --nproc-per-node 4 -m saccade train pairs.tsv --directory DIR        four processes; started again, they go on
     """
     from .run import Run, next_run
+    from .training.distributed import environment
 
+    rank, size_of_world, _ = environment()
+    console = _console(quiet=rank > 0)
+    if size_of_world > 1 and run is None:
+        raise UsageError(
+            "C025",
+            f"{size_of_world} processes need to be told where to work together",
+            fix="--directory DIR, one that all of them see (torchrun takes --run for its own)",
+        )
+    if run and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" and (run / "recipe.toml").is_file():
+        return resume(run)
     recipe = _recipe(words, task, columns, keep_first, size)
-    console = _console()
     _say(console, "Reading", ", ".join(str(path) for path in recipe.data.paths("train")))
     begun = Run.begin(recipe, run or next_run(Path("runs"), task))
     _describe(console, begun)
-    _finish(console, begun)
+    _finish(console, begun, tensorboard)
 
 
 @app.command()
 def resume(
     run: Annotated[Path, typer.Argument(help="A run directory that was begun.", show_default=False)],
     overrides: Annotated[list[str] | None, typer.Argument(help="Settings of training to change, like training.steps=9000.", show_default=False)] = None,
+    allow_data_change: Annotated[bool, typer.Option(help="Go on although the data changed: their order is another one from here on.")] = False,
+    no_fallback: Annotated[bool, typer.Option("--no-fallback", help="Stop if the latest checkpoint is damaged, though the one before is not.")] = False,
+    tensorboard: Board = False,
 ) -> None:
     """Go on with a run from its latest checkpoint: the same numbers as if it had never stopped."""
     from .run import Run
+    from .training.distributed import environment
 
-    console = _console()
-    begun = Run.open(run, overrides or ())
+    rank, processes, _ = environment()
+    console = _console(quiet=rank > 0)
+    begun = Run.open(run, overrides or (), alone=processes == 1, allow_data_change=allow_data_change)
     _say(console, "Resuming", f"{run} at step {begun.step:,} of {begun.recipe.training.steps:,}")
-    _finish(console, begun)
+    _finish(console, begun, tensorboard, not no_fallback)
 
 
 def _recipe(words: list[str], task: str, columns: str | None, keep_first: int | None, size: str | None) -> "Recipe":
@@ -137,53 +153,24 @@ def _describe(console: "Console", begun: "Run") -> None:
     _say(console, "Run", f"{begun.path}      resume any time with:  saccade resume {begun.path}")
 
 
-def _finish(console: "Console", begun: "Run") -> None:
+def _finish(console: "Console", begun: "Run", tensorboard: bool, fallback: bool = True) -> None:
     """Train to the end, or to Ctrl-C; then test."""
-    from .display import Display, clock, spoken
-    from .run import load
-    from .training.checkpoint import space_for
-    from .training.log import Log
-    from .training.loop import Stopped
+    from .display import clock
+    from .serving.report import write_report
+    from .supervise import final_test, follow
+    from .training.distributed import environment
+    from .training.trackers import TensorBoard
 
-    log, last = Log(begun.path), None
-    with _signals() as caught, Display(console, begun.recipe.training.steps) as display:
-        for event in begun.train(lambda: bool(caught)):
-            with space_for(begun.path, 0, "the log"):
-                log.write(event)
-            display.show(event)
-            last = event
-    if not isinstance(last, Stopped) or last.reason == "interrupted":
-        console.print(
-            f"ok  saved; nothing is lost\n  continue   saccade resume {begun.path}          same numbers as if never stopped", markup=False, soft_wrap=True
-        )
-        raise typer.Exit(128 + caught[0])
+    first = environment()[0] == 0
+    last = follow(console, begun, trackers=[TensorBoard(begun.path / "tensorboard")] if tensorboard and first else [], fallback=fallback)
+    if not first:
+        return
     console.print(f"ok  done in {clock(last.seconds)}", markup=False)
-    if begun.splits.test:
-        scores = load(begun.path, device=begun.recipe.training.device).test(begun.splits.test)
-        console.print(f"test  {spoken(scores)}", markup=False, soft_wrap=True)
-        with space_for(begun.path, 0, "the test scores"):
-            (begun.path / "test.json").write_text(json.dumps([score._asdict() for score in scores], indent=1) + "\n")
+    if scores := final_test(begun):
+        console.print(f"test  {scores}", markup=False, soft_wrap=True)
+    console.print(f"  look   {write_report(begun.path)}", markup=False, soft_wrap=True)
     console.print(f"  next   saccade predict {begun.path} < input.txt > output.txt", markup=False, soft_wrap=True)
     console.print(f"         saccade predict {begun.path} --attention look.html 'a sentence'", markup=False, soft_wrap=True)
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM: the first one asks to stop after this step, the second SIGINT stops at once."""
-    caught: list[int] = []
-
-    def catch(number: int, _frame: object) -> None:
-        if caught and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        caught.append(number)
-        print("\nstopping after this step; press Ctrl-C again to stop without saving", file=sys.stderr)
-
-    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @app.command(name="test")
@@ -291,6 +278,61 @@ def doctor() -> None:
 
     for line in examine():
         print(line)
+
+
+@app.command()
+def tune(
+    words: Words,
+    task: Annotated[str, typer.Option(help="What to learn: saccade list tasks.")] = "translate",
+    trials: Annotated[int, typer.Option(help="How many, those of earlier calls included.")] = 20,
+    timeout: Annotated[str | None, typer.Option(help="Stop after 90s, 30m or 1h; the running trial goes on next time.", show_default=False)] = None,
+    search: Annotated[list[str] | None, typer.Option(help="NAME=LOW..HIGH [log | step N], or NAME=A|B|C; again for more.", show_default=False)] = None,
+    study: Annotated[Path, typer.Option(help="The folder of the trials.")] = Path("tune"),
+    pruner: Annotated[str, typer.Option(help="Who stops trials that fall behind: median, hyperband or none.")] = "median",
+    as_json: AsJson = False,
+) -> None:
+    """Search for better settings of a recipe: saccade tune RECIPE --search 'training.learning_rate=1e-4..1e-2 log'."""
+    from .supervise import signals
+    from .tune import run_tune
+
+    recipe = _recipe(words, task, None, None, None)
+    with signals() as caught:
+        run_tune(recipe, search or [], study, trials, timeout, pruner, _console(), as_json, lambda: bool(caught))
+    if caught:
+        raise typer.Exit(128 + caught[0])
+
+
+@app.command(name="range-test")
+def range_test(
+    words: Words,
+    task: Annotated[str, typer.Option(help="What to learn: saccade list tasks.")] = "translate",
+    low: Annotated[float, typer.Option(help="The first rate.")] = 1e-7,
+    high: Annotated[float, typer.Option(help="The last rate.")] = 1.0,
+    steps: Annotated[int, typer.Option(help="How many updates.")] = 200,
+    linear: Annotated[bool, typer.Option("--linear", help="Let the rate rise in equal steps (Smith 2017) instead of equal factors.")] = False,
+    folder: Annotated[Path, typer.Option(help="Where to write the plot and the numbers.")] = Path("."),
+) -> None:
+    """Find a learning rate: one short training in which the rate rises, with a plot of the loss; takes what saccade train takes."""
+    from .serving.chart import write_range_test
+    from .training.range_test import range_test
+
+    recipe = _recipe(words, task, None, None, None)
+    made = recipe.task()
+    splits = made.read(recipe.data)
+    made.learn(splits)
+    found = range_test(made, splits, recipe.training, seed=recipe.seed, low=low, high=high, steps=steps, rise="linear" if linear else "exponential")
+    for name, rate in (("steepest", found.steepest), ("a tenth of the best", found.tenth), ("cycle, low", found.low), ("cycle, high", found.high)):
+        print(f"{name:<20} {'none' if rate is None else f'{rate:.3g}'}")
+    for path in write_range_test(found, folder):
+        print(f"wrote {path}", file=sys.stderr)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]) -> None:
+    """Write RUN/report.html: scores, curves, the worst sentences and every setting, on one page."""
+    from .serving.report import write_report
+
+    print(write_report(run))
 
 
 @app.callback(invoke_without_command=True)

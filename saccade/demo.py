@@ -6,14 +6,13 @@ from typing import Any
 from rich.console import Console
 
 from .dates import Example, dates, write
-from .display import Display, clock
+from .display import clock
 from .errors import UsageError
 from .recipe import from_table
 from .run import Model, Run, load, next_run
 from .serving.picture import write as write_picture
+from .supervise import follow
 from .text.corpus import Pair
-from .training.log import Log
-from .training.loop import Stopped
 
 RECIPE: dict[str, Any] = {
     "task": "translate",
@@ -46,7 +45,7 @@ def run_demo(folder: Path, console: Console) -> None:
     console.print(f"{len(languages)} languages, {len(formats)} formats; one more format is kept back for the test", markup=False)
     table = {**RECIPE, "data": {"folder": str(folder / "data"), "train": files["train"].name, "valid": files["valid"].name, "test": files["test"].name}}
     run = Run.begin(from_table(table), next_run(folder, "dates"))
-    seconds = _train(run, console)
+    seconds = follow(console, run).seconds
     model = load(run.path)
     console.print(f"ok  trained in {clock(seconds)}", markup=False)
     _report(model, data.test, "held-out dates")
@@ -58,17 +57,6 @@ def run_demo(folder: Path, console: Console) -> None:
     print("where it looked  " + "  ".join(map(str, pictures)))
     print(f"try it           saccade predict {run.path} '9 de maio de 1931'")
     print("your data        saccade train FILE.tsv        (source TAB target, one pair a line)")
-
-
-def _train(run: Run, console: Console) -> float:
-    log, seconds = Log(run.path), 0.0
-    with Display(console, run.recipe.training.steps) as display:
-        for event in run.train():
-            log.write(event)
-            display.show(event)
-            if isinstance(event, Stopped):
-                seconds = event.seconds
-    return seconds
 
 
 def _report(model: Model, examples: list[Example], name: str) -> None:

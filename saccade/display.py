@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from .metrics import Score
-from .training.loop import Evaluation, Event, Started, Step, Stopped
+from .training.events import Evaluation, Event, Started, Step, Stopped, Trouble
 
 EVERY = 30.0
 """Seconds between two plain lines."""
@@ -54,6 +54,8 @@ class Display:
             self.step(event)
         elif isinstance(event, Evaluation):
             self.row(event)
+        elif isinstance(event, Trouble):
+            self.console.print(event.error.render("warning"), markup=False, highlight=False, soft_wrap=True)
         elif isinstance(event, Stopped) and event.reason == "no improvement":
             self.console.print(f"  no improvement for a while: stopped at step {event.step:,}", highlight=False)
         elif isinstance(event, Started):
@@ -61,7 +63,8 @@ class Display:
 
     def start(self, event: Started) -> None:
         """What will be trained, and how much of each batch is padding."""
-        model = f"Model      {event.weights / 1e6:.1f} M weights, {event.precision} on {event.device}"
+        processes = f", {event.processes} processes" if event.processes > 1 else ""
+        model = f"Model      {event.weights / 1e6:.1f} M weights, {event.precision} on {event.device}{processes}"
         self.console.print(f"{model}\nBatches    {event.batches:,} an epoch, {100 * event.padding:.1f} % padding", highlight=False, soft_wrap=True)
         if event.left_out:
             self.console.print(

@@ -7,6 +7,7 @@ A recipe can name members of these folders and nothing else: no name ever become
 
 import importlib
 import inspect
+import json
 import pkgutil
 import types
 from collections.abc import Callable
@@ -91,7 +92,7 @@ def read(hint: Any, value: Any, where: str) -> Any:
         if get_origin(option) is tuple and isinstance(value, list) and all(type(v) is get_args(option)[0] for v in value):
             return tuple(value)
         if get_origin(option) is dict and isinstance(value, dict):
-            return {str(key): read(get_args(option)[1], each, f"{where}.{key}") for key, each in value.items()}
+            return {key: read(get_args(option)[1], each, f"{where}.{json.dumps(key, ensure_ascii=False)}") for key, each in value.items()}
         if inspect.isclass(option) and type(value) is option:
             return value
     raise _usage("C013", f"{where}: expected {' or '.join(_spoken(o) for o in options)}, found {value!r}", where, _example(where, value, options))
@@ -142,7 +143,8 @@ def _spoken(option: Any) -> str:
     if get_origin(option) is Literal:
         return " or ".join(repr(o) for o in get_args(option))
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): '"none"'}
-    return names.get(option, "a list" if get_origin(option) is tuple else getattr(option, "__name__", str(option)))
+    names |= {tuple: "a list", dict: "a table"}
+    return names.get(get_origin(option) or option, getattr(option, "__name__", str(option)))
 
 
 def _example(where: str, value: Any, options: tuple) -> str:

@@ -7,7 +7,7 @@ from .decoders import Decoder
 from .encoders import Encoder
 from .errors import UsageError
 from .families import Make
-from .types import Padded
+from .types import Loss, Padded
 
 
 class Seq2Seq(nn.Module):
@@ -31,3 +31,8 @@ class Seq2Seq(nn.Module):
         """Logits of the symbol after each of `tokens`, teacher-forced."""
         memory, state = self.decoder.start(self.encoder(source), tokens.shape[0])
         return self.decoder(tokens, state, memory)[0]
+
+    def loss(self, source: Padded, tokens: Int[Tensor, "B T"], targets: Int[Tensor, "B T"], smoothing: float = 0.0) -> Loss:
+        """Cross-entropy of `targets`, the symbols after `tokens`, teacher-forced: as of `forward`'s logits, in less memory."""
+        memory, state = self.decoder.start(self.encoder(source), tokens.shape[0])
+        return self.decoder.loss(tokens, targets, state, memory, smoothing)

@@ -29,6 +29,7 @@ from .errors import UsageError, suggestion
 from .families import contract_of, find, knobs, name_of, settings, write_settings
 from .search import Search
 from .tasks import Data, Task
+from .training.optimizers import weight_groups
 from .training.settings import Training
 
 SIZES: dict[str, dict[str, int]] = {
@@ -102,9 +103,13 @@ def _parse(path: Path) -> tuple[str, dict[str, Any]]:
 def check(recipe: Recipe) -> None:
     """Build all of it without a number in it (torch's meta device): `UsageError` C012 if a part is impossible or two do not fit."""
     _check_sizes(write_settings(recipe.task), "")
-    recipe.training.schedule(recipe.training.learning_rate, recipe.training.steps)
+    training = recipe.training
+    schedule = training.schedule(training.learning_rate, training.steps)
+    if schedule.momentum(0) is not None and training.optimizer == "adadelta":
+        fix = "training.optimizer=adam, or training.schedule.cycle_momentum=false"
+        raise UsageError("C012", "training.optimizer = adadelta; it has no momentum that a schedule could turn", fix=fix)
     with on_paper():
-        recipe.task().build()
+        weight_groups(training, recipe.task().build())
 
 
 @contextmanager
@@ -182,26 +187,27 @@ def sized(member: type, chosen: dict[str, Any], size: Any) -> dict[str, Any]:
 
 
 def parse_override(text: str) -> dict[str, Any]:
-    """`a.b=c` as a nested table; what is not a TOML value is text.  `UsageError` C017 without an equals sign."""
+    """`a.b=c` as a nested table, the last key of which may be quoted; what is not a TOML value is text.  `UsageError` C017 without an equals sign."""
     key, equals, value = text.partition("=")
-    if not equals or not re.fullmatch(r"[A-Za-z_][\w.]*", key.strip()):
+    parts = re.fullmatch(r"""([A-Za-z_][\w.]*?)(?:\."([^"]*)")?""", key.strip())
+    if not equals or not parts:
         raise UsageError("C017", f"{text!r} is not an override", fix="name=value, as in training.steps=2000")
     try:
         parsed = tomllib.loads(f"value = {value.strip()}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value.strip()
-    for part in reversed(key.strip().split(".")):
+    for part in reversed([*parts[1].split("."), *filter(None, [parts[2]])]):
         parsed = {part: parsed}
     return parsed
 
 
 def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`over` wins, table by table; a part named by a word becomes a table when a knob of it is turned."""
+    """`over` wins, table by table; a part named by a word becomes a table when a knob of it is turned, and one that was left out comes back."""
     merged = dict(under)
     for key, value in over.items():
         below = merged.get(key)
         if isinstance(value, dict) and isinstance(below, str) and key not in OWN:
-            below = {"name": below}
+            below = {} if below == "none" else {"name": below}
         changed = isinstance(value, dict) and isinstance(below, dict) and value.get("name", below.get("name")) != below.get("name")
         merged[key] = merge(below, value) if isinstance(value, dict) and isinstance(below, dict) and not changed else value
     return merged
@@ -213,7 +219,7 @@ def line_of(text: str, setting: str) -> int | None:
     for number, line in enumerate(text.split("\n"), 1):
         if header := re.match(r"\s*\[([\w.]+)\]", line):
             section, name = header[1], header[1]
-        elif key := re.match(r"\s*([\w.]+)\s*=", line):
+        elif key := re.match(r"""\s*((?:[\w.]|"[^"]*")+)\s*=""", line):
             name = f"{section}.{key[1]}".lstrip(".")
         else:
             continue

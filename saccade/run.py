@@ -10,7 +10,6 @@ model.predict(["Guten Morgen."])
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,19 +19,29 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from . import __version__, storage
 from .errors import DataError, ModelError, ResourceError, SaccadeError, UsageError, printable
 from .metrics import Score
 from .recipe import Recipe, check, from_table, on_paper, read_recipe
 from .search import Search
 from .tasks import Data, Prediction, Splits, Task
+from .tensors import write_tensors
 from .training.checkpoint import checkpoints, load_model, load_weights, space_for
-from .training.loop import Event, train
+from .training.distributed import join
+from .training.events import Event
+from .training.loop import train
 from .training.settings import pick_device
 from .types import Look
 
-RECIPE, TOKENIZERS, FILES = "recipe.toml", "tokenizers.safetensors", "data.json"
+RECIPE, TOKENIZERS, BEGUN = "recipe.toml", "tokenizers.safetensors", "begun.json"
+FORMAT = 1
+"""Of a run directory."""
+CACHE = ".cache"
+"""Beside the runs: tokenizers and encoded examples, by what they were made from.  It may be removed at any time."""
+MAY_CHANGE = ("training.", "search.", "data.folder")
+"""What may be set anew when a run goes on."""
 
 
 @dataclass
@@ -122,7 +131,14 @@ class Run:
 
     @classmethod
     def begin(cls, recipe: Recipe, path: Path) -> "Run":
-        """A new run; `ResourceError` R006 if the directory is there already and is not empty."""
+        """A new run; `ResourceError` R006 if the directory is there already and is not empty.
+
+        Under torchrun the first process begins it and the others open it.
+        """
+        world = join(recipe.training.timeout)
+        if not world.first:
+            world.wait()
+            return cls.open(path, alone=False)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             fix = [f"saccade resume {path}", "or another directory: --run DIR"] if (path / RECIPE).exists() else "another directory: --run DIR"
             raise ResourceError("R006", f"{path} exists already; a run never writes over another", fix=fix)
@@ -138,37 +154,88 @@ class Run:
                     f"there is nothing to {name} on: {len(splits.train)} training and {len(splits.valid)} validation examples",
                     fix=f"more data, or data.{name}",
                 )
-        task.learn(splits)
-        _write(path, recipe, task)
-        return cls(path, recipe, task, splits)
+        run = cls(path, recipe, task, splits)
+        run._learn()
+        run._write()
+        world.wait()
+        return run
+
+    def _learn(self) -> None:
+        """Tokenizers, from the cache if these data were seen before with these settings."""
+        kept = self.store / TOKENIZERS
+        try:
+            self.task.restore(load_file(kept))
+        except (OSError, SafetensorError, KeyError, ModelError):
+            self.task.learn(self.splits)
+            with suppress(OSError, SafetensorError):
+                storage.make_folders(kept.parent)
+                write_tensors(kept, self.task.state())
 
     @classmethod
-    def open(cls, path: Path, overrides: Sequence[str] = ()) -> "Run":
-        """A run that was begun.  `ModelError` M001 if there is none, M016 if its data changed since."""
+    def open(cls, path: Path, overrides: Sequence[str] = (), *, alone: bool = True, allow_data_change: bool = False) -> "Run":
+        """A run that was begun; `overrides` of `training` and `search` are kept in its recipe.
+
+        `ModelError` M001 if there is none, M010 if it is damaged, M012 if a newer saccade began it, M014 if its recipe now asks
+        for another model, M016 if its data changed since and `allow_data_change` does not accept that.
+        """
         if not (path / RECIPE).is_file():
             raise ModelError("M001", f"there is no run at {path}", fix="a directory that saccade train made: it has a recipe.toml")
         recipe = read_recipe(path / RECIPE, overrides=overrides)
         try:
-            before, tokenizers = json.loads((path / FILES).read_text()), load_file(path / TOKENIZERS)
-        except (OSError, ValueError, SafetensorError) as error:
+            begun, tokenizers = json.loads((path / BEGUN).read_text()), load_file(path / TOKENIZERS)
+            _check_format(path, begun)
+            differ = [f"{key} = {now!r}, was {was!r}" for key, was, now in _changes(begun["recipe"], plain(recipe))]
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise ModelError("M010", f"the run {path} is damaged: {error}", fix=f"begin again: saccade train {path / RECIPE}") from error
+        if differ:
+            headline = f"cannot resume: {len(differ)} setting{'s' * (len(differ) > 1)} of the model changed since the run began"
+            raise ModelError("M014", headline, look=differ[:3], fix="drop the changes, or start a new run: saccade train")
         now = fingerprints(recipe.data)
-        changed = [name for name in before if now.get(name) != before[name]]
-        if changed:
+        changed = [name for name in begun["files"] if now.get(name) != begun["files"][name]]
+        if changed and not allow_data_change:
+            gone = [name for name in changed if name not in now]
             raise ModelError(
                 "M016",
                 f"cannot resume exactly: {len(changed)} data file{'s' * (len(changed) > 1)} changed since the run began",
-                look=changed[:3],
-                fix="restore them, or start a new run: saccade train",
+                look=[f"{name} is gone" if name in gone else name for name in changed[:3]],
+                fix="restore them, or accept another order of the data: saccade resume --allow-data-change",
             )
         task = recipe.task()
         task.restore(tokenizers)
-        return cls(path, recipe, task, task.read(recipe.data))
+        run = cls(path, recipe, task, task.read(recipe.data))
+        if alone and (overrides or changed):
+            storage.replace_file(path / RECIPE, [recipe.to_toml().encode()])
+            run._note()
+        return run
 
-    def train(self, stop: Callable[[], bool] = bool) -> Iterator[Event]:
+    @cached_property
+    def files(self) -> dict[str, str]:
+        """A hash of every data file."""
+        return fingerprints(self.recipe.data)
+
+    @cached_property
+    def store(self) -> Path:
+        """Where these data, read with these settings, are kept encoded; other data or settings are kept elsewhere."""
+        settings = {key: value for key, value in plain(self.recipe).items() if key not in ("training", "search", "seed", "encoder", "decoder")}
+        data = {key: value for key, value in vars(self.recipe.data).items() if key != "folder"}
+        made_from = json.dumps([__version__, settings, data, sorted(self.files.items())], sort_keys=True)
+        return self.path.absolute().parent / CACHE / hashlib.sha256(made_from.encode()).hexdigest()[:16]
+
+    def train(self, stop: Callable[[], bool] = bool, *, fallback: bool = True) -> Iterator[Event]:
         """Train, or go on from the latest checkpoint; see `saccade.training.train`."""
-        about = {"recipe": plain(self.recipe)}
-        return train(self.task, self.splits, self.recipe.training, self.recipe.search, self.path, seed=self.recipe.seed, about=about, stop=stop)
+        recipe, about = self.recipe, {"recipe": plain(self.recipe)}
+        return train(
+            self.task,
+            self.splits,
+            recipe.training,
+            recipe.search,
+            self.path,
+            seed=recipe.seed,
+            about=about,
+            stop=stop,
+            store=self.store,
+            fallback=fallback,
+        )
 
     @property
     def step(self) -> int:
@@ -176,23 +243,44 @@ class Run:
         found = checkpoints(self.path)
         return int(found[-1].name[5:]) if found else 0
 
+    def _note(self) -> None:
+        """What the run began with: it goes on only with the same."""
+        begun = {"format": FORMAT, "saccade": __version__, "files": self.files, "recipe": plain(self.recipe)}
+        storage.replace_file(self.path / BEGUN, [json.dumps(begun, indent=1).encode()])
 
-def _write(path: Path, recipe: Recipe, task: Task) -> None:
-    """Make the run directory, the recipe last: without one it is none, and what was written is removed again."""
-    unfinished = path / f".{RECIPE}"
-    with space_for(path, 0, "a run"):
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            save_file(task.state(), path / TOKENIZERS)
-            (path / FILES).write_text(json.dumps(fingerprints(recipe.data), indent=1))
-            unfinished.write_text(recipe.to_toml(), encoding="utf-8")
-            os.replace(unfinished, path / RECIPE)
-        finally:
-            if path.is_dir() and not (path / RECIPE).exists():
-                for name in (unfinished.name, FILES, TOKENIZERS):
-                    (path / name).unlink(missing_ok=True)
-                with suppress(OSError):
-                    path.rmdir()
+    def _write(self) -> None:
+        """Make the run directory, the recipe last: without one it is none, and what was written is removed again."""
+        path = self.path
+        with space_for(path, 0, "a run"):
+            try:
+                storage.make_folders(path)
+                write_tensors(path / TOKENIZERS, self.task.state())
+                self._note()
+                storage.replace_file(path / RECIPE, [self.recipe.to_toml().encode()])
+            finally:
+                if path.is_dir() and not (path / RECIPE).exists():
+                    with suppress(OSError):
+                        for name in (BEGUN, TOKENIZERS):
+                            storage.disk.unlink(path / name)
+                        storage.disk.remove_folder(path)
+
+
+def _check_format(path: Path, begun: dict[str, Any]) -> None:
+    if begun["format"] > FORMAT:
+        headline = f"the run {path} was begun by saccade {begun['saccade']} (format {begun['format']}); this is saccade {__version__} (reads format {FORMAT})"
+        raise ModelError("M012", headline, fix="pip install -U saccade")
+
+
+def _changes(before: dict[str, Any], now: dict[str, Any], where: str = "") -> list[tuple[str, Any, Any]]:
+    """Settings that may not change and did: (name, then, now)."""
+    found = []
+    for key in sorted({*before, *now}):
+        name, was, is_now = f"{where}{key}", before.get(key), now.get(key)
+        if isinstance(was, dict) and isinstance(is_now, dict):
+            found += _changes(was, is_now, f"{name}.")
+        elif was != is_now and not name.startswith(MAY_CHANGE):
+            found.append((name, was, is_now))
+    return found
 
 
 def plain(recipe: Recipe) -> dict[str, Any]:
@@ -226,7 +314,7 @@ def next_run(parent: Path, task: str) -> Path:
     return parent / f"{max(taken, default=0) + 1:04d}-{task}"
 
 
-def held_out(run: Path) -> list[Any]:
+def held_out(run: Path) -> Sequence[Any]:
     """The test data of a run directory, as they were set aside when it began; `ModelError` M001 if it is no run."""
     begun = Run.open(run)
     if not begun.splits.test:

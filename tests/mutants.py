@@ -21,7 +21,9 @@ ROOT = Path(__file__).parent.parent
 DECODING, ATTENTION, LAYERS, ENCODERS, SEARCH, FORCING = (
     f"tests/laws/test_{name}.py" for name in ("decoding", "attention", "layers", "encoders", "search", "forcing")
 )
+STEPWISE = "tests/laws/test_stepwise.py"
 TRAINING, PARITY, BATCHES = "tests/unit/test_training.py", "tests/parity/test_torch_nn.py", "tests/unit/test_batches.py"
+SURVIVAL = "tests/unit/test_survival.py"
 
 
 class Mutant(NamedTuple):
@@ -35,9 +37,10 @@ class Mutant(NamedTuple):
 
 
 MUTANTS = [
-    Mutant("mask-polarity", "attention/attention.py", "hidden = ~mask", "hidden = mask", (ATTENTION,)),
-    Mutant("blind-query", "attention/attention.py", ".softmax(-1).masked_fill(hidden, 0.0)", ".softmax(-1)", (ATTENTION,)),
-    Mutant("minus-infinity", "attention/attention.py", "torch.finfo(scores.dtype).min", "float('-inf')", (ATTENTION,)),
+    Mutant("mask-polarity", "attention/softmax.py", "None if mask is None else ~mask", "mask", (ATTENTION,)),
+    Mutant("blind-query", "attention/softmax.py", "weights[..., :columns].masked_fill_(hidden, 0.0)", "pass", (ATTENTION,)),
+    Mutant("minus-infinity", "attention/softmax.py", "torch.finfo(scores.dtype).min", "float('-inf')", (ATTENTION,)),
+    Mutant("room-is-seen", "attention/softmax.py", 'float("-inf")', "0.0", (ATTENTION,)),
     Mutant("missing-root", "attention/scores/scaled_dot.py", "return dim**-0.5", "return 1.0 / dim", (PARITY,)),
     Mutant("dot-is-scaled", "attention/scores/dot.py", "return query @ prepared.mT", "return query @ prepared.mT * 0.5", (ATTENTION, PARITY)),
     Mutant("additive-without-tanh", "attention/scores/additive.py", "pairs.tanh_()", "pairs", (ATTENTION, PARITY)),
@@ -55,6 +58,11 @@ MUTANTS = [
         "x.unflatten(-1, (-1, self.heads)).permute(0, 3, 1, 2)",
         (PARITY,),
     ),
+    Mutant("stepwise-unmasked", "attention/stepwise.py", "padded_softmax(scores, hidden)", "padded_softmax(scores, None)", (STEPWISE,)),
+    Mutant("stepwise-unscaled", "attention/stepwise.py", "to_scores = to_scores * ctx.factor", "to_scores = to_scores * 1.0", (STEPWISE,)),
+    Mutant("stepwise-swapped", "attention/stepwise.py", "weights.mT @ slope_of_context", "slope_of_scores.mT @ slope_of_context", (STEPWISE,)),
+    Mutant("stepwise-twice", "attention/stepwise.py", "ctx.steps.clear()", "pass", (STEPWISE,)),
+    Mutant("stepwise-though-watched", "attention/stepwise.py", "or attention.watched()", "", (STEPWISE,)),
     Mutant("causal-off-by-one", "attention/masks.py", ".tril(keys - queries)", ".tril(keys - queries + 1)", (DECODING,)),
     Mutant(
         "position-restarts", "decoders/transformer.py", "self.position(self.embedding(tokens), start)", "self.position(self.embedding(tokens), 0)", (DECODING,)
@@ -81,9 +89,18 @@ MUTANTS = [
         (DECODING,),
     ),
     Mutant("post-norm-first", "layers/feedforward.py", 'norm == "pre"', 'norm == "post"', (PARITY,)),
-    Mutant("norm-outside", "layers/feedforward.py", "return self.norm(x + self.dropout(layer(x)))", "return x + self.norm(self.dropout(layer(x)))", (PARITY,)),
+    Mutant(
+        "norm-outside", "layers/feedforward.py", "return self.norm(self.dropout.add(x, layer(x)))", "return x + self.norm(self.dropout(layer(x)))", (PARITY,)
+    ),
     Mutant("feeding-lost", "decoders/recurrent.py", "Said(cells, fed if self.feeds else state.fed)", "Said(cells, state.fed)", (DECODING,)),
     Mutant("recurrent-unmasked", "decoders/recurrent.py", "memory.keys, memory.values, memory.mask)", "memory.keys, memory.values)", (DECODING,)),
+    Mutant(
+        "steps-unmasked",
+        "decoders/recurrent.py",
+        "asked_stepwise(self.cross_attention, *memory)",
+        "asked_stepwise(self.cross_attention, *memory[:2])",
+        (DECODING,),
+    ),
     Mutant(
         "cells-restart",
         "decoders/recurrent.py",
@@ -122,8 +139,22 @@ MUTANTS = [
     Mutant("select-columns", "types.py", "leaf.index_select(0, rows)", "leaf.index_select(0, rows.flip(0))", (DECODING,)),
     Mutant("padding-counted", "layers/cross_entropy.py", "real = wanted != PAD", "real = wanted >= PAD", (LAYERS,)),
     Mutant("smoothing-on-padding", "layers/cross_entropy.py", "(others * log_sum - (x.sum(-1) - x[:, PAD]))", "(x.shape[1] * log_sum - x.sum(-1))", (LAYERS,)),
-    Mutant("smoothing-slope", "layers/cross_entropy.py", "smoothing - 1", "-1.0", (LAYERS,)),
-    Mutant("dropout-unscaled", "layers/dropout.py", ".mul_(256 / (256 - dropped))", "", (LAYERS,)),
+    Mutant("smoothing-slope", "layers/cross_entropy.py", "torch.full_like(slope[:, :1], smoothing - 1)", "torch.full_like(slope[:, :1], -1.0)", (LAYERS,)),
+    Mutant("linear-padding-counted", "layers/cross_entropy.py", "rows = (targets != PAD)", "rows = (targets >= PAD)", (LAYERS,)),
+    Mutant("linear-chunk-lost", "layers/cross_entropy.py", "weight_slope += logits.T @ chunk", "weight_slope = logits.T @ chunk", (LAYERS,)),
+    Mutant("linear-unsmoothed", "layers/cross_entropy.py", "(slopes - share * pull)", "slopes", (LAYERS, DECODING)),
+    Mutant(
+        "linear-underflow",
+        "layers/cross_entropy.py",
+        "log_sum = best - chances.amax(-1).log()",
+        "log_sum = true - chances.gather(1, wanted)[:, 0].log()",
+        (LAYERS,),
+    ),
+    Mutant("linear-or-not", "decoders/__init__.py", "type(self).forward is not Decoder.forward", "False", (DECODING,)),
+    Mutant("dropout-unscaled", "layers/dropout.py", "256 / (256 - dropped)", "1.0", (LAYERS,)),
+    Mutant("dropout-off-by-one", "layers/dropout.py", "clamp_(first - 1, first)", "clamp_(first - 1, first + 1)", (LAYERS,)),
+    Mutant("dropout-of-the-sum", "layers/dropout.py", "torch.add(x, _keep(y.to(x.dtype), kept), alpha=scale)", "_keep(x + y, kept).mul_(scale)", (LAYERS,)),
+    Mutant("dropout-slope-unscaled", "layers/dropout.py", "ctx.saved_tensors[0], 0).mul_(ctx.scale)", "ctx.saved_tensors[0], 0)", (LAYERS,)),
     Mutant("dropout-always", "layers/dropout.py", "not self.training or self.rate == 0.0", "self.rate == 0.0", (LAYERS,)),
     Mutant("embedding-unscaled", "layers/embedding.py", "dim**0.5 if scale else 1.0", "1.0", (LAYERS, PARITY)),
     Mutant(
@@ -136,15 +167,27 @@ MUTANTS = [
     Mutant(
         "end-not-learned",
         "tasks/translate.py",
-        "[BOS, *self.target.encode(pair.target), EOS]",
-        "[BOS, *self.target.encode(pair.target)]",
+        "[BOS, *target, EOS]",
+        "[BOS, *target]",
         ("tests/laws/test_recipes.py",),
     ),
-    Mutant("position-not-resumed", "training/state.py", "return Progress(**state)", "return Progress(**{**state, 'position': 0})", (TRAINING,)),
-    Mutant("random-state-lost", "training/state.py", 'torch.set_rng_state(tensors["random|cpu"])', "pass", (TRAINING,)),
+    Mutant(
+        "position-not-resumed",
+        "training/state.py",
+        'return Progress(**{**state, "history":',
+        'return Progress(**{**state, "position": 0, "history":',
+        (TRAINING,),
+    ),
+    Mutant("randomness-not-by-step", "training/engine.py", "        torch.manual_seed(own)", "        pass", (TRAINING,)),
+    Mutant("rate-not-halved", "training/loop.py", " * 0.5**self.progress.halvings", "", (SURVIVAL,)),
+    Mutant("explosion-unnoticed", "training/loop.py", "mean > EXPLODED * progress.mean", "False", (SURVIVAL,)),
+    Mutant("rows-lost-in-parts", "training/engine.py", "for start in range(0, rows, size):", "for start in range(0, rows - size + 1, size):", (SURVIVAL,)),
+    Mutant("average-not-judged", "training/engine.py", "            self._take(self.averages)", "            pass", (SURVIVAL,)),
+    Mutant("evaluation-lost-by-stopping", "training/loop.py", "due=not state.due() and (asked", "due=(asked", (TRAINING,)),
+    Mutant("lock-ignored", "training/loop.py", "with locked(run) if world.first else nullcontext(),", "with nullcontext(),", (SURVIVAL,)),
     Mutant("optimizer-lost", "training/state.py", "        if entries:", "        if entries and False:", (TRAINING,)),
     Mutant("worst-kept", "training/loop.py", "value > progress.best", "value < progress.best", (TRAINING,)),
-    Mutant("bad-loss-passes", "training/loop.py", "if not math.isfinite(total) or not math.isfinite(norm):", "if False:", (TRAINING,)),
+    Mutant("bad-loss-passes", "training/loop.py", "if not update.finite or exploded:", "if False:", (SURVIVAL,)),
     Mutant("order-repeats", "batches/order.py", "spawn_key=(epoch, stream)", "spawn_key=(0, stream)", (BATCHES,)),
 ]
 

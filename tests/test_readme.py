@@ -51,7 +51,8 @@ def test_the_commands_of_the_readme_exist(command):
 
 
 def test_the_settings_of_the_readme_are_real():
-    settings = [word for command in COMMANDS for word in shlex.split(command) if "=" in word and not word.startswith("--")]
+    # a..b is a range to search, no setting
+    settings = [word for command in COMMANDS for word in shlex.split(command) if "=" in word and ".." not in word and not word.startswith("--")]
     assert len(settings) >= 5
     assert read_recipe(overrides=[setting for setting in settings if not setting.startswith("data.folder")])
 

@@ -10,6 +10,7 @@ from ..families import Make
 from ..layers.dropout import Dropout
 from ..layers.positions import Position
 from .scores import Score
+from .softmax import masked_softmax
 
 FUSED_KEYS_ON_CPU = {torch.float32: 64, torch.bfloat16: 1024}
 """From this many keys on, the CPU's fused kernel beats two products and a softmax, forward and backward (docs/performance.md)."""
@@ -38,12 +39,7 @@ class Attention(nn.Module):
         mask: Bool[Tensor, "*#batch #Q S"] | None = None,
     ) -> tuple[Float[Tensor, "*batch Q Dv"], Float[Tensor, "*batch Q S"]]:
         """What each query gathered, and the weights it gathered with (before dropout)."""
-        scores = self.score.compare(query, keys)
-        if mask is None:
-            weights = scores.softmax(-1)
-        else:
-            hidden = ~mask
-            weights = scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(hidden, 0.0)
+        weights = masked_softmax(self.score.compare(query, keys), mask)
         return self.dropout(weights) @ values.to(weights.dtype), weights
 
     def watched(self) -> bool:

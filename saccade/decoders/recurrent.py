@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ..attention.attention import Attention
 from ..attention.scores import Score
 from ..attention.scores.additive import Additive
+from ..attention.stepwise import asked_stepwise
 from ..errors import UsageError
 from ..families import Make
 from ..layers.cells import Cell, CellState
@@ -91,12 +92,12 @@ class Recurrent(Decoder):
             return None, Said(cells, fed)
         return Source(self.cross_attention.prepare(encoding.outputs), encoding.outputs, encoding.mask[:, None]), Said(cells, fed)
 
-    def forward(self, tokens: Int[Tensor, "B T"], state: Said, memory: Source | None) -> tuple[Float[Tensor, "B T V"], Said]:
-        """Logits of the symbol after each of `tokens`, and the state after the last."""
+    def features(self, tokens: Int[Tensor, "B T"], state: Said, memory: Source | None) -> tuple[Float[Tensor, "B T D"], Said]:
+        """The readout after each of `tokens`, and the state after the last."""
         embedded = self.embedding(tokens)
         sequential = self.feeds or self.attend_before
         said, state = self.step_by_step(embedded, state, memory) if sequential else self.at_once(embedded, state, memory)
-        return self.output(self.dropout(said)), state
+        return self.dropout(said), state
 
     def at_once(self, embedded: Float[Tensor, "B T De"], state: Said, memory: Source | None) -> tuple[Float[Tensor, "B T D"], Said]:
         """The fused path: no step needs to know what an earlier one found."""
@@ -111,12 +112,13 @@ class Recurrent(Decoder):
         """The plain path: what was found enters the next step."""
         said = []
         cells, fed = state
+        look = None if memory is None or self.cross_attention is None else asked_stepwise(self.cross_attention, *memory)
         for symbol in embedded.unbind(1):
-            found = self.look(cells[-1][0][:, None], memory) if self.attend_before else None
+            found = look(cells[-1][0][:, None]) if look is not None and self.attend_before else None
             extra = [fed] if self.feeds else [found[:, 0]] if found is not None else []
             top, cells = self.stack(torch.cat([symbol, *extra], -1), cells)
-            if found is None:
-                found = self.look(top[:, None], memory)
+            if look is not None and not self.attend_before:
+                found = look(top[:, None])
             fed = self.join(top[:, None], symbol[:, None], found)[:, 0]
             said.append(fed)
         return torch.stack(said, 1), Said(cells, fed if self.feeds else state.fed)

@@ -120,8 +120,8 @@ class Transformer(Decoder):
         sources = tuple(Seen(*layer.cross_attention.project(encoding.outputs)) for layer in self.layers)
         return Source(sources, padding(encoding.mask)), tuple(nothing)
 
-    def forward(self, tokens: Int[Tensor, "B T"], state: tuple[Seen, ...], memory: Source) -> tuple[Float[Tensor, "B T V"], tuple[Seen, ...]]:
-        """Logits of the symbol after each of `tokens`, and the longer state."""
+    def features(self, tokens: Int[Tensor, "B T"], state: tuple[Seen, ...], memory: Source) -> tuple[Float[Tensor, "B T D"], tuple[Seen, ...]]:
+        """What the last layer makes of each of `tokens`, and the longer state."""
         start, length = state[0].keys.shape[2], tokens.shape[1]
         x = self.dropout(self.position(self.embedding(tokens), start))
         masks = (causal(length, start + length, x.device)[None, None] if length > 1 else None, memory.mask)
@@ -130,4 +130,4 @@ class Transformer(Decoder):
         for layer, before, source in zip(self.layers, state, sources, strict=True):
             x, seen = layer(x, before, source, masks, self.position)
             after.append(seen)
-        return self.output(self.norm(x)), tuple(after)
+        return self.norm(x), tuple(after)

@@ -1,6 +1,6 @@
 """Label-smoothed cross-entropy: Szegedy et al. (2016), section 7, as a sum and a count."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -11,6 +11,8 @@ from ..types import PAD, Loss
 
 ROWS = 256
 """Rows whose float32 copy is alive at a time: few enough to stay in the cache."""
+CHUNK = 1024
+"""Rows whose logits are alive at a time in `linear_cross_entropy`: enough for matrix products at full speed."""
 
 
 def cross_entropy(logits: Float[Tensor, "*batch V"], targets: Int[Tensor, "*batch"], smoothing: float = 0.0) -> Loss:
@@ -20,6 +22,21 @@ def cross_entropy(logits: Float[Tensor, "*batch V"], targets: Int[Tensor, "*batc
     """
     flat, wanted = logits.flatten(0, -2), targets.flatten()
     total, nll = _CrossEntropy.apply(flat, wanted, smoothing)
+    return Loss(total, (wanted != PAD).sum(), nll.detach())
+
+
+def linear_cross_entropy(
+    features: Float[Tensor, "*batch D"], weight: Float[Tensor, "V D"], bias: Float[Tensor, "V"], targets: Int[Tensor, "*batch"], smoothing: float = 0.0
+) -> Loss:
+    """The same as `cross_entropy(features @ weight.T + bias, targets, smoothing)`, without ever holding all logits.
+
+    Loss and gradients are one pass over chunks of rows; rows whose target is PAD are left out.  Under autocast the matrix products
+    are taken in its type, all else in float32.
+    """
+    kind = features.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else features.dtype
+    flat, wanted = features.flatten(0, -2), targets.flatten()
+    total, nll = _LinearCrossEntropy.apply(flat, weight, bias, wanted, smoothing, dtype)
     return Loss(total, (wanted != PAD).sum(), nll.detach())
 
 
@@ -56,3 +73,64 @@ class _CrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None, None]:
         return ctx.gradient * slopes[0].to(ctx.gradient.dtype), None, None
+
+
+class _Chunk(NamedTuple):
+    """What one chunk of rows adds; the third is the slope of the bias, whose form the logits have taken."""
+
+    total: Tensor
+    nll: Tensor
+    slope: Tensor
+
+
+def _slopes_in_place(logits: Float[Tensor, "R V"], bias: Float[Tensor, "V"], targets: Int[Tensor, "R"], smoothing: float) -> _Chunk:
+    """The logits (without their bias) become the loss's slope with respect to them, but for the share that all symbols lose alike."""
+    rows = ROWS // 4 if logits.device.type == "cpu" else len(logits)
+    slope, total = torch.zeros_like(bias), bias.new_zeros(())
+    nll = total
+    for piece, wanted in zip(logits.split(rows), targets[:, None].split(rows), strict=True):
+        x = piece.to(bias.dtype).add_(bias)
+        true, best = x.gather(1, wanted)[:, 0], x.amax(-1)
+        chances = x.softmax(-1)
+        log_sum = best - chances.amax(-1).log()  # the likeliest symbol never underflows
+        total, nll = total + (log_sum - (1 - smoothing) * true).sum(), nll + (log_sum - true).sum()
+        chances.scatter_add_(1, wanted, chances.new_full(wanted.shape, smoothing - 1))
+        slope += chances.sum(0)
+        piece.copy_(chances)
+    return _Chunk(total, nll, slope)
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """Smoothing is a product with the sum of the weights: it needs no pass over the logits."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        rows = (targets != PAD).nonzero()[:, 0]
+        x, wanted, matrix, share = features[rows].to(dtype), targets[rows], weight.to(dtype), smoothing / (len(weight) - 1)
+        learning = any(ctx.needs_input_grad[:3])
+        found, weight_slope, bias_slope = [], torch.zeros_like(weight), torch.zeros_like(bias)
+        total = nll = bias.new_zeros(())
+        for chunk, targets_of_chunk in zip(x.split(CHUNK), wanted.split(CHUNK), strict=True):
+            logits = chunk @ matrix.T
+            added = _slopes_in_place(logits, bias, targets_of_chunk, smoothing)
+            total, nll = total + added.total, nll + added.nll
+            if learning:
+                found.append(logits @ matrix)
+                weight_slope += logits.T @ chunk
+                bias_slope += added.slope
+        pull, push = weight.sum(0) - weight[PAD], x.sum(0, dtype=weight.dtype)  # of all symbols but PAD, of all rows
+        total = total - share * (push @ pull + len(x) * (bias.sum() - bias[PAD]))
+        if learning:
+            kept = weight_slope[PAD].clone(), bias_slope[PAD].clone()
+            weight_slope -= share * push
+            bias_slope -= share * len(x)
+            weight_slope[PAD], bias_slope[PAD] = kept
+            slopes = torch.cat(found) if found else x
+            feature_slope = torch.zeros_like(features).index_copy_(0, rows, (slopes - share * pull).to(features.dtype))
+            ctx.save_for_backward(feature_slope, weight_slope, bias_slope)
+        return total, nll
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        return *(slope * slopes[0].to(slope.dtype) for slope in ctx.saved_tensors), None, None, None

@@ -5,6 +5,7 @@ from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .dropout import Dropout
 
@@ -17,7 +18,7 @@ class FeedForward(nn.Module):
     def __init__(self, dim: int, hidden: int, *, activation: Activation = "relu", dropout: float = 0.0) -> None:
         super().__init__()
         self.expand, self.contract = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
-        self.activation = {"relu": nn.ReLU, "gelu": nn.GELU}[activation]()
+        self.activation = activation
         self.dropout = Dropout(dropout)
         for linear in (self.expand, self.contract):
             nn.init.xavier_uniform_(linear.weight)
@@ -25,7 +26,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
         """The same shape."""
-        return self.contract(self.dropout(self.activation(self.expand(x))))
+        bent = self.dropout.relu(self.expand(x)) if self.activation == "relu" else self.dropout(functional.gelu(self.expand(x)))
+        return self.contract(bent)
 
 
 class Residual(nn.Module):
@@ -39,5 +41,5 @@ class Residual(nn.Module):
     def forward(self, x: Float[Tensor, "B T D"], layer: Callable[[Tensor], Tensor]) -> Float[Tensor, "B T D"]:
         """`layer` gets the normed (pre) or the raw (post) `x` and answers in the same shape."""
         if self.first:
-            return x + self.dropout(layer(self.norm(x)))
-        return self.norm(x + self.dropout(layer(x)))
+            return self.dropout.add(x, layer(self.norm(x)))
+        return self.norm(self.dropout.add(x, layer(x)))

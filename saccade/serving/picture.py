@@ -14,20 +14,17 @@ The data (`to_json`), version 1; weights are shares with four decimals, rows are
                  "weights": [[share]]}}]}
 """
 
-import base64
-import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import ResourceError, UsageError, printable
+from ..errors import UsageError, printable
 from .looks import END, Cells, WordLook, cells, merge_words
+from .pages import hashed, page, save
 
 if TYPE_CHECKING:  # drawing needs no torch
     from ..types import Look, Piece
@@ -47,8 +44,8 @@ def to_json(looks: Sequence["Look"]) -> str:
 
 def to_html(looks: Sequence["Look"]) -> str:
     """The looks as one web page that needs nothing else: no network, and nothing in it can run but the script whose hash it names."""
-    style, script, page = _page("style.css"), _page("app.js"), _page("index.html")
-    policy = f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; img-src data:; base-uri 'none'; form-action 'none'"
+    style, script, whole = page("style.css"), page("app.js"), page("index.html")
+    policy = f"default-src 'none'; style-src '{hashed(style)}'; script-src '{hashed(script)}'; img-src data:; base-uri 'none'; form-action 'none'"
     replacements = {
         _CHARSET: f'{_CHARSET}\n<meta http-equiv="Content-Security-Policy" content="{policy}; require-trusted-types-for \'script\'">',
         _STYLE: f"<style>{style}</style>",
@@ -57,16 +54,16 @@ def to_html(looks: Sequence["Look"]) -> str:
         _DATA: _DATA.replace("><", f">{_escaped(to_json(looks), '<>&')}<"),
     }
     for place, content in replacements.items():
-        before, _, after = page.partition(place)
-        page = before + content + after
-    return page
+        before, _, after = whole.partition(place)
+        whole = before + content + after
+    return whole
 
 
 def to_png(look: "Look", path: Path, *, title: str | None = None) -> None:
     """Write the heat map of `look` over words, the mean of all heads, as an image; `UsageError` C030 without matplotlib."""
     from .plot import png
 
-    _save(path, png(look, title))
+    save(path, png(look, title))
 
 
 def write(looks: Sequence["Look"], path: Path) -> list[Path]:
@@ -78,7 +75,7 @@ def write(looks: Sequence["Look"], path: Path) -> list[Path]:
     texts: dict[str, Callable[[Sequence["Look"]], str]] = {".html": to_html, ".json": to_json}
     ending = path.suffix.lower()
     if ending in texts:
-        _save(path, texts[ending](looks).encode())
+        save(path, texts[ending](looks).encode())
         return [path]
     if ending != ".png":
         found = f"its ending is {printable(path.suffix)!r}" if path.suffix else "it has no ending"
@@ -123,23 +120,3 @@ def _rounded(weights: np.ndarray) -> list:
 def _escaped(document: str, characters: str) -> str:
     """JSON with `characters`, and half characters that UTF-8 cannot write, as \\uXXXX: the same data, harmless where it stands."""
     return re.sub(f"[{characters}\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", document)
-
-
-def _page(name: str) -> str:
-    return (resources.files(__package__) / "page" / name).read_text(encoding="utf-8")
-
-
-def _hash(content: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
-
-
-def _save(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing: under another name first."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise ResourceError("R004", f"cannot write {path}: {error.strerror}", fix="write to another folder") from error

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..batches.ids import Ids
 from ..errors import UsageError
 from ..metrics import Metric, Score
 from ..search import Search
@@ -53,22 +55,22 @@ class Data:
 
 
 class Splits(NamedTuple):
-    """Examples as people wrote them."""
+    """Examples as people wrote them: lists, or sequences that read from files too large to hold."""
 
-    train: list[Any]
-    valid: list[Any]
-    test: list[Any]
+    train: Sequence[Any]
+    valid: Sequence[Any]
+    test: Sequence[Any]
 
 
 class Examples(NamedTuple):
     """Encoded examples; lengths decide which of them share a batch."""
 
-    source: list[list[int]]
-    target: list[list[int]]
+    source: Ids
+    target: Ids
 
-    def lengths(self) -> tuple[list[int], list[int]]:
-        """Tokens of every source and target."""
-        return [len(row) for row in self.source], [len(row) for row in self.target]
+    def lengths(self) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens of every source and target: int64."""
+        return self.source.lengths, self.target.lengths
 
 
 class Prediction(NamedTuple):
@@ -100,8 +102,12 @@ class Task(ABC):
         """A model with fresh weights; `learn` or `restore` came before."""
 
     @abstractmethod
-    def examples(self, raw: Sequence[Any]) -> Examples:
-        """Encoded; examples that are too long are left out."""
+    def examples(self, raw: Sequence[Any], store: Path | None = None) -> Examples:
+        """Encoded; examples that are too long are left out.
+
+        With a `store`, what is complete there for this task and as many examples is mapped; else it is written there first.
+        Which data it belongs to is not checked: give every data set a folder of its own.
+        """
 
     @abstractmethod
     def batch(self, examples: Examples, rows: Sequence[int]) -> Batch:

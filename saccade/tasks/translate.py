@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..attention.watch import watching
+from ..batches.ids import gather, opened, prepare
 from ..decoders import Decoder
 from ..decoders.transformer import Transformer as TransformerDecoder
 from ..encoders import Encoder
@@ -21,11 +25,14 @@ from ..models import Seq2Seq
 from ..search import Search, beam_search
 from ..search.constraints import Constraint, forbid, forced_prefix, no_repeat
 from ..search.forcing import forced
-from ..text.corpus import Pair, read_pairs, split_by_source
+from ..text.corpus import Pair, evenly, read_pairs, split_by_source
 from ..text.tokenizers import Tokenizer
 from ..text.tokenizers.unigram import Unigram
 from ..types import BOS, EOS, PAD, UNK, Batch, Look, Loss, Piece, pad, to
 from . import Data, Examples, Prediction, Splits, Task
+
+LEARNED_FROM = 8_000_000  # characters, of both sides together
+_CHUNK = 1024  # pairs that are encoded at once
 
 
 class Translate(Task):
@@ -50,6 +57,7 @@ class Translate(Task):
         self.source: Tokenizer = tokenizer()
         self.target: Tokenizer = target_tokenizer() if target_tokenizer else self.source
         self.share_embeddings = share_embeddings and target_tokenizer is None
+        self._learned = ""
         self.metrics: list[Metric] = [choose(Metric, name, "metrics")() for name in metrics]
 
     def read(self, data: Data) -> Splits:
@@ -64,8 +72,15 @@ class Translate(Task):
         return Splits(train, valid, test)
 
     def learn(self, splits: Splits) -> None:
-        """Tokenizers, from the training pairs only."""
-        sources, targets = (list(dict.fromkeys(side)) for side in zip(*splits.train, strict=True))
+        """Tokenizers, from the training pairs only.
+
+        From all of them if they have at most 8 million characters (about 130,000 sentences), else from every 2nd, 4th, 8th ...
+        so that they have at most as many: `summary` says which.  Learning takes about 20 bytes a character.
+        """
+        sample, step = evenly(splits.train, LEARNED_FROM)
+        self._learned = f", learned from one pair in {step:,}" if step > 1 else ""
+        sources, targets = (list(dict.fromkeys(side)) for side in zip(*sample, strict=True))
+        del sample
         if self.target is self.source:
             self.source.learn([*sources, *targets])
         else:
@@ -76,24 +91,44 @@ class Translate(Task):
         """Fresh weights, from torch's generator."""
         return Seq2Seq(self.source.size, self.target.size, self.encoder, self.decoder, self.share_embeddings)
 
-    def examples(self, raw: Sequence[Pair]) -> Examples:
+    def examples(self, raw: Sequence[Pair], store: Path | None = None) -> Examples:
         """A source ends with EOS; a target begins with BOS and ends with EOS.  `DataError` D028 if nothing is short enough."""
-        sources = [[*self.source.encode(pair.source), EOS] for pair in raw]
-        targets = [[BOS, *self.target.encode(pair.target), EOS] for pair in raw]
-        kept = [i for i in range(len(raw)) if max(len(sources[i]), len(targets[i]) - 1) <= self.longest]
+        sizes = {"source": self.source.size, "target": self.target.size}
+        if store is None:
+            return Examples(*gather(sizes, self._encoded(raw)))
+        digests = {name: blake2b(tokenizer.state()).hexdigest() for name, tokenizer in (("source", self.source), ("target", self.target))}
+        about = {"task": "translate", "longest": self.longest, "examples": len(raw), **digests}
+        try:
+            return Examples(*opened(store, about))
+        except DataError:
+            prepare(store, sizes, self._encoded(raw), about)
+            return Examples(*opened(store, about))
+
+    def _encoded(self, raw: Sequence[Pair]) -> Iterator[tuple[list[int], list[int]]]:
+        """Source and target of every pair that is short enough."""
+        longest = kept = 0
+        pairs = iter(raw)
+        while chunk := list(islice(pairs, _CHUNK)):
+            sources = self.source.encode_lines([pair.source for pair in chunk])
+            targets = self.target.encode_lines([pair.target for pair in chunk])
+            for source, target in zip(sources, targets, strict=True):
+                longest = max(longest, len(source) + 1, len(target) + 2)
+                if max(len(source), len(target)) < self.longest:
+                    kept += 1
+                    yield [*source, EOS], [BOS, *target, EOS]
         if not kept:
-            raise DataError("D028", f"every pair is longer than {self.longest} tokens", fix=f"longest={max(map(len, [*sources, *targets]), default=0)}")
-        return Examples([sources[i] for i in kept], [targets[i] for i in kept])
+            raise DataError("D028", f"every pair is longer than {self.longest} tokens", fix=f"longest={longest}")
 
     def batch(self, examples: Examples, rows: Sequence[int]) -> Batch:
         """Padded sources and targets."""
-        return Batch(pad([examples.source[i] for i in rows]), pad([examples.target[i] for i in rows]))
+        return Batch(examples.source.pad(rows), examples.target.pad(rows))
 
     def loss(self, model: nn.Module, batch: Batch, smoothing: float, gold: float, generator: torch.Generator) -> Loss:
         """Cross-entropy of the symbols after BOS, EOS included."""
         read, wanted = batch.target.ids[:, :-1], batch.target.ids[:, 1:]
-        logits = model(batch.source, read) if gold >= 1.0 else forced(model.decoder, model.encoder(batch.source), read, gold, generator)
-        return cross_entropy(logits, wanted, smoothing)
+        if gold >= 1.0:
+            return model.loss(batch.source, read, wanted, smoothing)
+        return cross_entropy(forced(model.decoder, model.encoder(batch.source), read, gold, generator), wanted, smoothing)
 
     def evaluate(self, model: nn.Module, raw: Sequence[Pair], search: Search) -> list[Score]:
         """The metrics of what the model says for the sources."""
@@ -170,8 +205,8 @@ class Translate(Task):
     def summary(self) -> list[tuple[str, str]]:
         """Sizes of the vocabularies."""
         if self.target is self.source:
-            return [("Tokens", f"{self.source.size:,} symbols, one vocabulary for both sides")]
-        return [("Tokens", f"{self.source.size:,} source symbols, {self.target.size:,} target symbols")]
+            return [("Tokens", f"{self.source.size:,} symbols, one vocabulary for both sides{self._learned}")]
+        return [("Tokens", f"{self.source.size:,} source symbols, {self.target.size:,} target symbols{self._learned}")]
 
 
 def _bytes(state: bytes) -> Tensor:

@@ -2,10 +2,13 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from ..errors import DataError
 from .corpus import read_lines
+
+_LEAST = 1024
 
 
 def is_file(word: str) -> bool:
@@ -17,12 +20,14 @@ def is_file(word: str) -> bool:
 
 
 def chunks(texts: Sequence[str], stream: Iterable[bytes], size: int) -> Iterator[list[str]]:
-    """Lines in groups of at most `size`: of `texts` and of the files among them, or of `stream` if there are none.
+    """Lines in groups of at most `size`: of `stream`, or of `texts` and of the files among them (these are there: 1,024 at least).
 
     `DataError` D003, after what came before it, where a line is not UTF-8.
     """
     if texts:
-        yield [line for text in texts for line in (read_lines(text) if is_file(text) else [utf8(os.fsencode(text), "an argument")])]
+        given = (line for text in texts for line in (read_lines(text) if is_file(text) else [utf8(os.fsencode(text), "an argument")]))
+        while group := list(islice(given, max(size, _LEAST))):
+            yield group
         return
     lines: list[str] = []
     for number, line in enumerate(stream, 1):

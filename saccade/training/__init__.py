@@ -1,6 +1,7 @@
 """Training: an iterator of events."""
 
-from .loop import Evaluation, Saved, Started, Step, Stopped, train
+from .events import Evaluation, Event, Saved, Started, Step, Stopped, Trouble
+from .loop import train
 from .settings import Training
 
-__all__ = ["Evaluation", "Saved", "Started", "Step", "Stopped", "Training", "train"]
+__all__ = ["Evaluation", "Event", "Saved", "Started", "Step", "Stopped", "Training", "Trouble", "train"]

@@ -1,36 +1,43 @@
-"""Checkpoints that hold no code: safetensors and JSON, committed by a rename.
+"""Checkpoints that hold no code and cannot be lost: safetensors and JSON, committed by a rename.
 
     RUN/step-00001312/model.safetensors  optimizer.safetensors  state.json  MANIFEST.json
 
-Everything is written into a directory beside it, flushed to the disk, the manifest (sizes and hashes) last; then one rename
-makes it a checkpoint.  Killed before the rename, the one before is the latest.
+Everything is written into a hidden directory beside it and flushed to the disk, the manifest (sizes and hashes) last; one rename makes
+it a checkpoint, and only when that is on the disk as well may an older one go.  Killed or cut off at any instant, the run has the last
+checkpoint that was reported, or the one after it.  `tests/faults` fails every single operation to see that this is so.
 """
 
 import errno
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .. import __version__
+from .. import __version__, storage
 from ..errors import ModelError, ResourceError
+from ..tensors import Tensors, tensor_bytes, write_tensors
+from .distributed import full, like
+from .sniff import sniff
 
 FORMAT = 1
-PREFIX = "step-"
+PREFIX, MANIFEST = "step-", "MANIFEST.json"
+NEEDED = {"model.safetensors", "optimizer.safetensors", "state.json"}
+TRASH, DAMAGED = ".trash-", ".damaged-"
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """Every weight once (shared ones under their first name), contiguous."""
-    return {name: weight.detach().contiguous() for name, weight in model.named_parameters()}
+    return {name: full(weight.detach()).contiguous() for name, weight in model.named_parameters()}
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
@@ -45,25 +52,18 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> No
         raise ModelError("M014", f"{path} holds a model of another shape: {len(differ)} weights differ", look=differ[:3], fix="the recipe it was trained with")
     with torch.no_grad():
         for name, weight in wanted.items():
-            weight.copy_(weights[name])
+            weight.copy_(like(weight, weights[name]))
 
 
 def _shape(weight: Tensor | None) -> str:
     return "missing" if weight is None else "x".join(map(str, weight.shape))
 
 
-def save_model(path: Path, weights: dict[str, Tensor], task_state: dict[str, Tensor], about: dict[str, Any]) -> None:
+def save_model(path: Path, weights: Tensors, task_state: Tensors, about: dict[str, Any]) -> None:
     """One self-contained file, replaced in one step; `about` becomes JSON in its header."""
     header = {"saccade": json.dumps({"format": FORMAT, "version": __version__, **about}, sort_keys=True)}
-    with space_for(path.parent, _size(weights)):
-        hidden = path.with_name(f".{path.name}-{os.getpid()}")
-        try:
-            save_file({**weights, **task_state}, hidden, metadata=header)
-            _flush(hidden)
-            os.replace(hidden, path)
-        finally:
-            hidden.unlink(missing_ok=True)
-        _flush(path.parent)
+    with space_for(path.parent, tensor_bytes(weights)):
+        write_tensors(path, {**weights, **task_state}, header)
 
 
 def load_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -75,102 +75,180 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if not isinstance(about, dict) or type(about.get("format")) is not int:
             raise ModelError("M005", f"{path} is a safetensors file, but not a saccade model", fix="a file written by saccade train")
         if about["format"] > FORMAT:
-            raise ModelError(
-                "M012",
-                f"{path} was written by saccade {about.get('version')} (format {about['format']}); this is saccade {__version__} (reads format {FORMAT})",
-                fix="pip install -U saccade",
-            )
+            raise _newer(path, about.get("version"), about["format"])
         return load_file(path), about
     except (SafetensorError, json.JSONDecodeError) as error:
         raise ModelError("M010", f"{path} is damaged: {error}", look=f"it has {path.stat().st_size:,} bytes", fix="copy it again; compare the sizes") from error
 
 
-def sniff(path: Path) -> None:
-    """`ModelError` M001-M010 by the first bytes, before any parser sees the file."""
-    if not path.is_file():
-        raise ModelError("M001", f"there is no model at {path}", fix="a run directory or a model.safetensors; saccade train makes one")
-    with path.open("rb") as file:
-        head = file.read(512)
-    size = path.stat().st_size
-    length = int.from_bytes(head[:8], "little") if size >= 8 else size + 1
-    if length + 8 <= size and head[8:9] == b"{":
-        return  # a length may look like any other format's first bytes: 640 is 80 02, as in a pickle
-    text = head.lstrip().lower()
-    if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
-        raise ModelError(
-            "M002",
-            f"{path} is a Python pickle, which can run code when opened; saccade never opens these",
-            fix="if you trust it, convert it to safetensors elsewhere",
-        )
-    if head.startswith(b"PK\x03\x04"):
-        raise ModelError(
-            "M002",
-            f"{path} is a zip archive (a PyTorch .pt file is one, with a pickle inside); saccade never opens these",
-            fix="if you trust it, convert it to safetensors elsewhere",
-        )
-    if head.startswith(b"version https://git-lfs"):
-        raise ModelError("M003", f"{path} is a Git LFS pointer ({size} bytes), not the model itself", fix=f"git lfs pull --include {path.name}")
-    if text.startswith((b"<!doctype", b"<html")):
-        start = head.lstrip()[:15].decode("ascii", "replace")
-        raise ModelError("M004", f'{path} is a web page (it starts with "{start}")', fix="the download link probably needs a log-in; download it again")
-    found = f"its header alone should have {length:,}" if head[8:9] == b"{" else "it does not begin like a safetensors file"
-    raise ModelError("M010", f"{path} is damaged or not a model", look=f"it has {size:,} bytes; {found}", fix="copy it again; compare the sizes")
-
-
-def save_checkpoint(run: Path, step: int, files: dict[str, Callable[[Path], None]]) -> Path:
-    """Commit a checkpoint; `files` maps names to functions that write them."""
-    final = run / f"{PREFIX}{step:08d}"
-    if final.exists():
-        return final
-    hidden = run / f".tmp-{step}-{os.getpid()}"
-    with space_for(run, _size_of_latest(run)):
-        try:
-            hidden.mkdir(parents=True)
-            for name, write in files.items():
-                write(hidden / name)
-                _flush(hidden / name)
-            listing = {name: {"bytes": (hidden / name).stat().st_size, "sha256": _hash(hidden / name)} for name in files}
-            manifest = {"format": FORMAT, "saccade": __version__, "torch": torch.__version__, "step": step, "files": listing}
-            (hidden / "MANIFEST.json").write_text(json.dumps(manifest, indent=1))
-            _flush(hidden / "MANIFEST.json")
-            _flush(hidden)
-            os.replace(hidden, final)
-            _flush(run)
-        finally:
-            shutil.rmtree(hidden, ignore_errors=True)
-    return final
+def _newer(path: Path, version: object, format: int) -> ModelError:
+    headline = f"{path} was written by saccade {version} (format {format}); this is saccade {__version__} (reads format {FORMAT})"
+    return ModelError("M012", headline, fix="pip install -U saccade")
 
 
 def checkpoints(run: Path) -> list[Path]:
     """Committed checkpoints, oldest first."""
-    return sorted(path for path in run.glob(f"{PREFIX}*") if (path / "MANIFEST.json").is_file())
+    return [path for path in _named_like_one(run) if (path / MANIFEST).is_file()]
+
+
+def _named_like_one(run: Path) -> list[Path]:
+    found = [path for path in run.glob(f"{PREFIX}*") if re.fullmatch(rf"{PREFIX}\d{{8,}}", path.name) and path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix(PREFIX)))
+
+
+def commit(run: Path, step: int, files: Mapping[str, storage.Chunks], size: int = 0) -> Path:
+    """Write a checkpoint of `files`, about `size` bytes; `ResourceError` R001 or R004 leaves the run as it was, to be tried again.
+
+    A checkpoint of this step that is there and complete stays as it is.
+    """
+    final = run / f"{PREFIX}{step:08d}"
+    hidden = run / f"{storage.HIDDEN}{final.name}-{os.getpid()}"
+    with space_for(run, size or _size_of_latest(run)):
+        if final.exists() and is_complete(final):
+            storage.disk.sync_folder(run)  # it may be there for this process only
+            return final
+        try:
+            storage.make_folders(run)
+            storage.remove(hidden)
+            storage.disk.make_folder(hidden)
+            listing = {name: storage.write_file(hidden / name, chunks)._asdict() for name, chunks in files.items()}
+            manifest = {"format": FORMAT, "saccade": __version__, "torch": torch.__version__, "step": step, "files": listing}
+            storage.write_file(hidden / MANIFEST, [json.dumps(manifest, indent=1).encode()])
+            storage.disk.sync_folder(hidden)
+            if final.exists():
+                _discard(final)
+            _publish(hidden, final)
+        except BaseException:
+            with suppress(OSError):
+                storage.remove(hidden)
+            raise
+    return final
+
+
+def _publish(hidden: Path, final: Path) -> None:
+    """Make it a checkpoint.  If the disk does not confirm the new name, it is taken back: a later flush might confirm what was lost."""
+    storage.disk.rename(hidden, final)
+    try:
+        storage.disk.sync_folder(final.parent)
+    except OSError:
+        with suppress(OSError):
+            storage.disk.rename(final, hidden)
+        raise
 
 
 def prune(run: Path, keep: int) -> None:
-    """Remove all but the last `keep`, each by a rename first, so that no half of one is ever taken for a checkpoint."""
-    for old in checkpoints(run)[:-keep]:
-        trash = run / f".trash-{old.name}"
-        os.replace(old, trash)
-        shutil.rmtree(trash, ignore_errors=True)
+    """Remove all but the last `keep`, each by a rename first, so that no half of one is ever taken for a checkpoint.
+
+    What cannot be removed now is removed after the next checkpoint.
+    """
+    with suppress(OSError):
+        for old in [*checkpoints(run)[: -max(keep, 1)], *run.glob(f"{DAMAGED}*")]:
+            _discard(old)
+        _sweep(run, TRASH)
+
+
+def _discard(checkpoint: Path) -> None:
+    """Out of the way, to be removed when the disk has confirmed that."""
+    trash = checkpoint.with_name(f"{TRASH}{checkpoint.name}")
+    storage.remove(trash)
+    storage.disk.rename(checkpoint, trash)
+    storage.disk.sync_folder(checkpoint.parent)
+
+
+def _sweep(run: Path, *prefixes: str) -> None:
+    for prefix in prefixes:
+        for path in run.glob(f"{prefix}*"):
+            with suppress(OSError):
+                storage.remove(path)
+
+
+class Recovered(NamedTuple):
+    """Where a run goes on: its newest complete checkpoint, and what was wrong with newer ones."""
+
+    checkpoint: Path | None
+    warnings: list[ModelError]
+
+
+def recover(run: Path, fallback: bool = True) -> Recovered:
+    """Find the newest complete checkpoint (sizes and hashes are checked) and clear away what an interrupted process left behind.
+
+    For the process that holds the lock of the run.  Damaged checkpoints are hidden, and removed when the next one is committed; without
+    `fallback`, or if no other is complete, `ModelError` M010.  M012 if a newer saccade wrote one.
+    """
+    _sweep(run, storage.HIDDEN, TRASH)
+    damaged: list[tuple[Path, ModelError]] = []
+    found, there = None, _named_like_one(run)
+    while there and not found:
+        checkpoint = there.pop()
+        try:
+            verify(checkpoint)
+        except ModelError as error:
+            if error.code != "M010":
+                raise
+            damaged.append((checkpoint, error))
+        else:
+            found = checkpoint
+    hidden = sorted(run.glob(f"{DAMAGED}*"))
+    if hidden and not fallback:
+        raise ModelError("M010", f"{run} had a damaged checkpoint", look=f"it is kept as {hidden[-1].name}", fix="leave out --no-fallback")
+    if damaged and not (fallback and found):
+        raise damaged[0][1]
+    for checkpoint in [*(path for path, _ in damaged), *(path for path in there if not (path / MANIFEST).is_file())]:
+        storage.remove(run / f"{DAMAGED}{checkpoint.name}")
+        storage.disk.rename(checkpoint, run / f"{DAMAGED}{checkpoint.name}")
+    if found or damaged:
+        storage.disk.sync_folder(run)  # what is found may be there for this process only
+    note = f"the previous checkpoint {found.name} is complete and will be used" if found else ""
+    return Recovered(
+        found, [ModelError("M010", error.headline, look=error.parts["look"], note=note, fix="to stop instead: --no-fallback") for _, error in damaged]
+    )
+
+
+def is_complete(checkpoint: Path) -> bool:
+    """Has every file the size and the hash that the manifest says?"""
+    try:
+        verify(checkpoint)
+    except ModelError as error:
+        if error.code != "M010":
+            raise
+        return False
+    return True
 
 
 def verify(checkpoint: Path) -> None:
-    """`ModelError` M010 unless every file has the size and the hash that the manifest says."""
-    fix = f"remove {checkpoint.name} to go on from the checkpoint before it"
+    """`ModelError` M010 unless every file has the size and the hash that the manifest says; M012 if a newer saccade wrote it."""
     try:
-        listing = json.loads((checkpoint / "MANIFEST.json").read_text())["files"]
-    except (ValueError, KeyError) as error:
-        raise ModelError("M010", f"{checkpoint} is damaged", look=f"its MANIFEST.json cannot be read: {error}", fix=fix) from error
-    for name, wanted in listing.items():
-        path = checkpoint / name
-        found = path.stat().st_size if path.exists() else 0
-        if found != wanted["bytes"] or _hash(path) != wanted["sha256"]:
-            look = (
-                f"{name} has {found:,} bytes, the manifest says {wanted['bytes']:,}"
-                if found != wanted["bytes"]
-                else f"the content of {name} is not what was written"
-            )
-            raise ModelError("M010", f"{checkpoint} is damaged", look=look, fix=fix)
+        manifest = json.loads((checkpoint / MANIFEST).read_bytes())
+        listing = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in manifest["files"].items()}
+        format = int(manifest["format"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(checkpoint, f"its {MANIFEST} cannot be read: {error}") from error
+    if format > FORMAT:
+        raise _newer(checkpoint, manifest.get("saccade"), format)
+    for name in sorted(NEEDED - listing.keys()):
+        raise _damaged(checkpoint, f"{name} is not in its {MANIFEST}")
+    for name, (size, digest) in listing.items():
+        path = checkpoint / Path(name).name
+        found = path.stat().st_size if path.is_file() else 0
+        if found != size:
+            raise _damaged(checkpoint, f"{name} has {found:,} bytes, the manifest says {size:,}")
+        if _hash(path) != digest:
+            raise _damaged(checkpoint, f"the content of {name} is not what was written")
+
+
+def _damaged(checkpoint: Path, look: str) -> ModelError:
+    before = [path for path in checkpoints(checkpoint.parent) if path.name < checkpoint.name]
+    fix = f"remove {checkpoint.name} to go on from the checkpoint before it" if before else f"begin again: saccade train {checkpoint.parent / 'recipe.toml'}"
+    return ModelError("M010", f"{checkpoint} is damaged", look=look, fix=fix)
+
+
+def _hash(path: Path) -> str:
+    """SHA-256 of a file; nothing if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 @contextmanager
@@ -197,21 +275,3 @@ def _spoken(size: int) -> str:
 def _size_of_latest(run: Path) -> int:
     """Bytes of the latest checkpoint: what the next one will need; 0 if there is none."""
     return sum(path.stat().st_size for found in checkpoints(run)[-1:] for path in found.iterdir())
-
-
-def _size(tensors: dict[str, Tensor]) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    """Wait until the disk has it."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,14 +1,15 @@
-"""The dials of training, and what they mean for a model: optimizer, precision, device."""
+"""The dials of training; device and precision."""
 
+import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_origin
 
 import torch
-from torch import nn
 
 from ..errors import ResourceError, UsageError
-from ..families import Make
+from ..families import Make, knobs, read
 from .schedules import Schedule
 from .schedules.one_cycle import OneCycle
 
@@ -20,14 +21,18 @@ class Training:
     A batch holds at most `tokens_per_batch` cells of its longer side.  `patience` counts evaluations without improvement before
     stopping early (0: never).  `accumulate` computes a batch in so many parts, one after the other: the same gradient in less memory.
     `average` tries the mean of the last so many checkpoints at the end, `ema` is the decay of a moving average of the weights
-    (0: none), which is then what is evaluated and kept.  `rates` and `decays` multiply the rate and set the weight decay of the
-    weights whose names match a pattern, `freeze` leaves them as they are, `layer_decay` lowers the rate by this factor from
-    each layer to the one below it.  A checkpoint is written every `save_every` steps (0: with every evaluation), the last `keep`
+    (0: none), which is then what is evaluated and kept.  `beta1`, `beta2` and `epsilon` are Adam's, `momentum` is SGD's.
+
+    `rates` multiplies the rate and `decays` sets the weight decay of the weights whose names match a pattern ("encoder.embedding*"),
+    `freeze` leaves them as they are, `layer_decay` lowers the rate by this factor from each layer to the one below it.
+
+    A checkpoint is written every `save_every` steps (0: with every evaluation), the last `keep`
     stay; "background" goes on training while it is written.  `tries`: how often a diverged run goes back to its checkpoint and halves the rate.
+    While the disk is full it is tried again every `retry_every` seconds (0: never).
     `workers` processes prepare batches.  With several processes, "ddp" gives each the whole model and "fsdp" a share of it, and
     silence of `timeout` seconds is an error.  `forcing` lowers the probability of reading the true symbol from 1 to `forcing_floor`, at the pace
     `forcing_pace` (Bengio S. et al. 2015, section 2.4).  `precision` "auto" is bfloat16 where the processor computes in it, with
-    float32 weights.
+    float32 weights.  `UsageError` C012 if a number is out of bounds, C013 if a word is none of those allowed.
     """
 
     steps: int = 3000
@@ -38,6 +43,7 @@ class Training:
     beta1: float = 0.9
     beta2: float = 0.98
     epsilon: float = 1e-9
+    momentum: float = 0.0
     weight_decay: float = 0.0
     clip: float = 1.0
     label_smoothing: float = 0.1
@@ -56,6 +62,7 @@ class Training:
     keep: int = 2
     saving: Literal["background", "blocking"] = "background"
     tries: int = 2
+    retry_every: float = 60.0
     workers: int = 0
     parallel: Literal["ddp", "fsdp"] = "ddp"
     timeout: float = 600.0
@@ -67,21 +74,15 @@ class Training:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, least in {
-            "steps": 1,
-            "tokens_per_batch": 1,
-            "evaluate_every": 1,
-            "report_every": 1,
-            "forcing_pace": 1e-9,
-            "clip": 0,
-            "average": 0,
-            "patience": 0,
-        }.items():
-            if getattr(self, name) < least:
-                raise UsageError("C012", f"training.{name} = {getattr(self, name)}; it must be at least {least}", fix=f"training.{name}={max(least, 1)}")
-        for name in ("label_smoothing", "forcing_floor", "beta1", "beta2"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError("C012", f"training.{name} = {getattr(self, name)}; it must be between 0 and 1", fix=f"training.{name}=0.1")
+        for name, (hint, _) in knobs(type(self)).items():
+            if get_origin(hint) is Literal:
+                read(hint, getattr(self, name), f"training.{name}")
+        for names, holds, allowed, example in _LIMITS:
+            for name in names:
+                found = getattr(self, name)
+                for key, value in found.items() if isinstance(found, dict) else [(None, found)]:
+                    if value is not None and not holds(value):
+                        raise _out_of_bounds(f"training.{name}", key, value, allowed, example)
 
     def gold(self, step: int) -> float:
         """The probability of reading the true symbol at update `step`: a pure function, so resuming needs only the step."""
@@ -96,15 +97,31 @@ class Training:
             share = k / (k + math.exp(min(step / k, 700.0)))
         return max(self.forcing_floor, min(1.0, share))
 
-    def build_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """Over all weights, fused where torch has it; the rate is set before every update."""
-        weights, betas = list(model.parameters()), (self.beta1, self.beta2)
-        if self.optimizer == "sgd":
-            return torch.optim.SGD(weights, lr=self.learning_rate, weight_decay=self.weight_decay)
-        if self.optimizer == "adadelta":
-            return torch.optim.Adadelta(weights, lr=self.learning_rate, rho=0.95, eps=1e-6, weight_decay=self.weight_decay)
-        kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
-        return kind(weights, lr=self.learning_rate, betas=betas, eps=self.epsilon, weight_decay=self.weight_decay, fused=True)
+
+_LIMITS: tuple[tuple[tuple[str, ...], Callable[[float], bool], str, int | float], ...] = (
+    (("steps", "tokens_per_batch", "evaluate_every", "report_every", "accumulate", "keep"), lambda x: x >= 1, "at least 1", 1),
+    (("clip", "average", "patience", "save_every", "tries", "workers", "evaluate_examples", "retry_every"), lambda x: x >= 0, "at least 0", 0),
+    (("weight_decay",), lambda x: 0 <= x < math.inf, "at least 0", 0.01),
+    (("rates", "decays"), lambda x: 0 <= x < math.inf, "at least 0", 0.1),
+    (("learning_rate",), lambda x: 0 < x < math.inf, "above 0", 1e-3),
+    (("epsilon",), lambda x: 0 < x < math.inf, "above 0", 1e-9),
+    (("forcing_pace",), lambda x: 0 < x < math.inf, "above 0", 1000.0),
+    (("timeout",), lambda x: 0 < x < math.inf, "above 0", 600.0),
+    (("label_smoothing", "forcing_floor"), lambda x: 0 <= x <= 1, "between 0 and 1", 0.1),
+    (("beta1", "beta2", "momentum"), lambda x: 0 <= x < 1, "at least 0 and below 1", 0.9),
+    (("ema",), lambda x: 0 <= x < 1, "at least 0 and below 1", 0.999),
+    (("layer_decay",), lambda x: 0 < x <= 1, "above 0 and at most 1", 0.9),
+)
+"""What holds for which settings (for each entry of a table), how it is said, and a value that would do.  No number passes as none (NaN)."""
+
+
+def _out_of_bounds(setting: str, key: str | None, found: int | float, allowed: str, example: int | float) -> UsageError:
+    """About a setting, or about one entry of a table of them."""
+    quoted = json.dumps(key, ensure_ascii=False)
+    entry, fix = (setting, f"{setting}={example}") if key is None else (f"{setting}.{quoted}", f"{setting}={{ {quoted} = {example} }}")
+    error = UsageError("C012", f"{entry} = {found}; it must be {allowed}", fix=fix)
+    error.setting = entry
+    return error
 
 
 def pick_device(wanted: str) -> torch.device:

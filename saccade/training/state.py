@@ -1,14 +1,18 @@
-"""Everything a run needs to go on as if it had never stopped: weights, optimizer, random states, and a handful of numbers."""
+"""Everything a run needs to go on as if it had never stopped: weights, optimizer, and a handful of numbers; randomness needs none."""
 
 import json
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .checkpoint import checkpoints, load_weights, prune, save_checkpoint, verify, weights_of
+from .checkpoint import checkpoints, load_weights, weights_of
+from .distributed import full, like, local, shared_as
+from .saver import Snapshot
 
 
 @dataclass
@@ -23,43 +27,49 @@ class Progress:
     best_step: int = 0
     without_gain: int = 0
     evaluated: int = 0
-    recent: list[int] = field(default_factory=list)
+    total: float = 0.0
+    """Loss since the last report, summed over `count` symbols."""
+    count: int = 0
+    train_loss: float = 0.0
+    mean: float = 0.0
+    """The running mean of the loss per symbol."""
+    halvings: int = 0
+    """How often the rate was halved because the run diverged."""
+    norms: list[float] = field(default_factory=list)
+    """Of the last four gradients."""
+    history: list[tuple[int, float]] = field(default_factory=list)
+    """(step, value) of every evaluation, higher is better."""
 
 
-def save_state(run: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer, keep: int) -> Path:
-    """Commit a checkpoint of everything."""
-    found = save_checkpoint(
-        run,
-        progress.step,
-        {
-            "model.safetensors": lambda path: save_file(weights_of(model), path),
-            "optimizer.safetensors": lambda path: save_file({**_optimizer_tensors(model, optimizer), **_random_states()}, path),
-            "state.json": lambda path: _write(path, json.dumps({**asdict(progress), "threads": torch.get_num_threads()})),
-        },
-    )
-    prune(run, keep)
-    return found
+def take(progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer, averages: Sequence[Tensor] = ()) -> Snapshot:
+    """A run as it stands; the tensors are those that go on being trained until they are `copied`.
+
+    Tensors that are shared out over processes are gathered: all processes must take part.
+    """
+    names: dict[Tensor, str] = {weight: name for name, weight in model.named_parameters()}
+    kept = {f"{key}|{names[weight]}": full(value) for weight, entries in optimizer.state.items() for key, value in entries.items() if isinstance(value, Tensor)}
+    moving = {f"average|{name}": full(shared_as(weight, average)) for average, (name, weight) in zip(averages, model.named_parameters(), strict=False)}
+    return Snapshot({"model.safetensors": weights_of(model), "optimizer.safetensors": {**kept, **moving}}, json.dumps(asdict(progress)))
 
 
-def restore_state(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
-    """Go back to the latest checkpoint, if there is one: its hashes are checked first (`ModelError` M010)."""
-    found = checkpoints(run)
-    if not found:
-        return None
-    latest = found[-1]
-    verify(latest)
-    load_weights(model, load_file(latest / "model.safetensors"), latest / "model.safetensors")
-    tensors = load_file(latest / "optimizer.safetensors")
+def restore_state(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer, averages: Sequence[Tensor] = ()) -> Progress:
+    """Go back to a checkpoint that `recover` found complete."""
+    load_weights(model, load_file(checkpoint / "model.safetensors"), checkpoint / "model.safetensors")
+    kept: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for key, tensor in load_file(checkpoint / "optimizer.safetensors").items():
+        entry, name = key.split("|", 1)
+        kept[name][entry] = tensor
+    moving = iter(averages)
+    optimizer.state.clear()
     for name, weight in model.named_parameters():
-        entries = {key: tensors[f"{key}|{name}"] for key in ("step", "exp_avg", "exp_avg_sq", "square_avg", "acc_delta") if f"{key}|{name}" in tensors}
+        entries = kept[name]
+        average, mine = entries.pop("average", None), next(moving, None)
+        if mine is not None:  # a moving average that is asked for only now begins here
+            mine.copy_(local(weight if average is None else like(weight, average)))
         if entries:
-            optimizer.state[weight] = {key: tensor.to(weight.device) for key, tensor in entries.items()}
-    torch.set_rng_state(tensors["random|cpu"])
-    if "random|cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random|cuda"])
-    state = json.loads((latest / "state.json").read_text())
-    state.pop("threads")
-    return Progress(**state)
+            optimizer.state[weight] = {key: like(weight, tensor) if tensor.ndim else tensor.to(weight.device) for key, tensor in entries.items()}
+    state = json.loads((checkpoint / "state.json").read_text())
+    return Progress(**{**state, "history": [(step, value) for step, value in state["history"]]})
 
 
 def average_weights(run: Path, count: int) -> dict[str, Tensor]:
@@ -70,24 +80,3 @@ def average_weights(run: Path, count: int) -> dict[str, Tensor]:
         for name, weight in load_file(checkpoint / "model.safetensors").items():
             total[name] = total[name] + weight if name in total else weight
     return {name: weight / len(found) for name, weight in total.items()}
-
-
-def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    names: dict[Tensor, str] = {weight: name for name, weight in model.named_parameters()}
-    return {
-        f"{key}|{names[weight]}": value.contiguous()
-        for weight, entries in optimizer.state.items()
-        for key, value in entries.items()
-        if isinstance(value, Tensor)
-    }
-
-
-def _random_states() -> dict[str, Tensor]:
-    states = {"random|cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states["random|cuda"] = torch.cuda.get_rng_state()
-    return states
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)

@@ -111,7 +111,7 @@ def test_training_leaves_a_run_and_says_what_to_do_next(trained):
     for part in ("Reading", "Split", "Tokens", "train loss", "valid loss", "best", "ok  done in", f"saccade predict {path}", "exact|case:mixed"):
         assert part in said.err
     assert sorted(entry.name for entry in path.iterdir() if entry.is_file()) == [
-        "data.json", "metrics.jsonl", "model.safetensors", "recipe.toml", "test.json", "tokenizers.safetensors",
+        "begun.json", "metrics.jsonl", "model.safetensors", "recipe.toml", "report.html", "test.json", "tokenizers.safetensors",
     ]  # fmt: skip
     events = [json.loads(line)["event"] for line in (path / "metrics.jsonl").read_text().splitlines()]
     assert events.count("evaluation") == 3
@@ -297,4 +297,4 @@ def test_training_straight_from_files(tmp_path, monkeypatch):
     assert sum(map(len, begun.splits)) == 70
     assert begun.recipe.to_toml().count("dim = 32") == 2
     assert run("train", "toy.tsv", "--size", "tiny", *settings).status == 0
-    assert sorted(path.name for path in Path("runs").iterdir()) == ["0001-translate", "0002-translate"]
+    assert sorted(path.name for path in Path("runs").glob("[0-9]*")) == ["0001-translate", "0002-translate"]

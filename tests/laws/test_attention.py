@@ -11,6 +11,7 @@ from saccade.attention import Attention, MultiHead, watching
 from saccade.attention.attention import FUSED_KEYS_ON_CPU
 from saccade.attention.masks import causal, padding
 from saccade.attention.scores import Score
+from saccade.attention.softmax import masked_softmax
 from saccade.errors import UsageError
 from saccade.families import choose, find
 
@@ -275,3 +276,27 @@ def test_heads_that_do_not_divide_are_refused() -> None:
         MultiHead(12, 8, choose(Score, "dot"), heads=5)
     assert (refused.value.code, refused.value.headline) == ("C012", "heads = 5 does not divide dim = 12")
     assert refused.value.parts["fix"] == ["heads could be 1, 2, 3, 4, 6, 12"]
+
+
+def plain_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """The formula, in torch's own words."""
+    if mask is None:
+        return scores.softmax(-1)
+    return scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(~mask, 0.0)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("keys", [1, 7, 8, 16, 17, 31, 32, 33])
+def test_the_softmax_that_fills_registers_is_the_softmax(keys: int, dtype: torch.dtype, masked: bool) -> None:
+    """However many keys: values, gradients, and blind rows."""
+    scores = (3 * torch.randn(2, 3, 4, keys)).to(dtype).requires_grad_()
+    mask = torch.rand(2, 1, 4, keys) < 0.6 if masked else None
+    ours, theirs = masked_softmax(scores, mask), plain_softmax(scores, mask)
+    tolerance = {"atol": 0.01, "rtol": 0.01} if dtype == torch.bfloat16 else {"atol": 1e-6, "rtol": 1e-5}
+    torch.testing.assert_close(ours, theirs, **tolerance)
+    direction = torch.randn(ours.shape).to(dtype)
+    found, expected = (torch.autograd.grad((weights * direction).sum(), scores)[0] for weights in (ours, theirs))
+    torch.testing.assert_close(found, expected, **tolerance)
+    with torch.no_grad():
+        assert torch.equal(masked_softmax(scores, mask), ours)

@@ -5,8 +5,9 @@ import itertools
 import pytest
 import torch
 
+from saccade.layers.cross_entropy import cross_entropy
 from saccade.search import Search, beam_search
-from saccade.types import EOS, select
+from saccade.types import EOS, PAD, select
 
 from .parts import DECODERS, SCORES, B, V, make_decoder, make_encoding, setup
 
@@ -194,6 +195,39 @@ def test_batch_mates_do_not_matter(name):
         length = alone.tokens.shape[-1]
         assert torch.equal(alone.tokens[0], together.tokens[i, :, :length])
         assert (together.tokens[i, :, length:] == EOS).all()
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_the_loss_is_the_loss_of_the_logits(name):
+    """However a decoder comes by it: its sums, and the gradient of every weight."""
+    decoder, encoding = setup(name)
+    tokens, targets = torch.randint(V, (B, 6)), torch.randint(1, V, (B, 6))
+    targets[1, 4:] = PAD
+    memory, state = decoder.start(encoding, B)
+    ours = decoder.loss(tokens, targets, state, memory, 0.1)
+    theirs = cross_entropy(decoder(tokens, state, memory)[0], targets, 0.1)
+    torch.testing.assert_close(tuple(ours), tuple(theirs), **EXACT)
+    weights = list(decoder.parameters())
+    found, expected = (torch.autograd.grad(loss.total, weights, retain_graph=True, allow_unused=True) for loss in (ours, theirs))
+    for one, other in zip(found, expected, strict=True):
+        assert (one is None) == (other is None)
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_a_decoder_whose_logits_are_not_linear_writes_forward_and_nothing_else():
+    """Its loss is then that of its own logits, not of its output layer's."""
+
+    class Curved(type(make_decoder("recurrent"))):
+        def forward(self, tokens, state, memory):
+            logits, state = super().forward(tokens, state, memory)
+            return logits.tanh(), state
+
+    decoder, encoding = setup("recurrent")
+    decoder.__class__ = Curved
+    tokens, targets = torch.randint(V, (B, 6)), torch.randint(1, V, (B, 6))
+    memory, state = decoder.start(encoding, B)
+    theirs = cross_entropy(decoder(tokens, state, memory)[0], targets, 0.1)
+    torch.testing.assert_close(decoder.loss(tokens, targets, state, memory, 0.1).total, theirs.total)
 
 
 @pytest.mark.parametrize("score", SCORES)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saccade.layers.cross_entropy import ROWS, cross_entropy
+from saccade.layers.cross_entropy import CHUNK, ROWS, cross_entropy, linear_cross_entropy
 from saccade.layers.dropout import Dropout
 from saccade.layers.embedding import Embedding, Output
 from saccade.types import PAD
@@ -62,6 +62,51 @@ def test_the_same_seed_gives_the_same_mask() -> None:
     assert not torch.equal(first, second)
     torch.manual_seed(4)
     assert not torch.equal(dropout(x), first)
+
+
+JOINED = {
+    "forward": (lambda dropout, x, y: dropout(y), lambda x, y, kept: y * kept),
+    "add": (lambda dropout, x, y: dropout.add(x, y), lambda x, y, kept: x + y * kept),
+    "relu": (lambda dropout, x, y: dropout.relu(y), lambda x, y, kept: y.relu() * kept),
+}
+"""Dropout and what may be joined to it, beside the formula of each."""
+
+
+@pytest.mark.parametrize("strided", [False, True])
+@pytest.mark.parametrize("types", [(torch.float32, torch.float32), (torch.float64, torch.float64), (torch.float32, torch.bfloat16)], ids=str)
+@pytest.mark.parametrize("name", JOINED)
+def test_dropout_joined_to_its_neighbours_is_the_formula_with_the_same_mask(name: str, types: tuple[torch.dtype, torch.dtype], strided: bool) -> None:
+    """Values and gradients; the draw is that of dropout alone, and so is what the generator has left."""
+    joined, formula = JOINED[name]
+    dropout = Dropout(0.3).train()
+    shape, dropped = (9, 13), round(0.3 * 256)
+    x, y = (torch.randn(shape[::-1]).t() if strided else torch.randn(shape) for _ in types)
+    x, y = x.to(types[0]).requires_grad_(), y.to(types[1]).requires_grad_()
+    torch.manual_seed(5)
+    kept = dropout(torch.ones(shape, dtype=torch.float64))
+    stream = torch.get_rng_state()
+    assert sorted(kept.unique().tolist()) == [0.0, pytest.approx(256 / (256 - dropped))]
+    torch.manual_seed(5)
+    ours = joined(dropout, x, y)
+    assert torch.equal(torch.get_rng_state(), stream)
+    theirs = formula(x, y, kept.to(y.dtype))
+    tolerance = {"atol": 1e-6, "rtol": 1e-6} if types[1] != torch.bfloat16 else {"atol": 0.05, "rtol": 0.01}
+    torch.testing.assert_close(ours, theirs, **tolerance)
+    assert set(dropout.draw(y).kept.unique().tolist()) == {-1, 0}  # all bits or none
+    direction = torch.randn(shape).to(ours.dtype)
+    found, expected = (torch.autograd.grad((said * direction).sum(), (x, y), allow_unused=True) for said in (ours, theirs))
+    torch.testing.assert_close(found[1], expected[1], **tolerance)
+    assert (found[0] is None) == (expected[0] is None)
+    torch.testing.assert_close(found[0], expected[0], **tolerance)
+
+
+@pytest.mark.parametrize("name", JOINED)
+@pytest.mark.parametrize(("rate", "training"), [(0.5, False), (0.0, True)])
+def test_idle_dropout_leaves_its_neighbours_alone(name: str, rate: float, training: bool) -> None:
+    joined, formula = JOINED[name]
+    x, y, stream = torch.randn(4, 5), torch.randn(4, 5), torch.get_rng_state()
+    assert torch.equal(joined(Dropout(rate).train(training), x, y), formula(x, y, torch.ones(4, 5)))
+    assert torch.equal(torch.get_rng_state(), stream)
 
 
 def test_an_embedding_is_scaled_where_it_is_read_and_nowhere_else() -> None:
@@ -187,3 +232,74 @@ def test_the_loss_leaves_the_logits_alone() -> None:
     first = cross_entropy(logits, targets, 0.1)
     assert torch.equal(logits, before)
     assert torch.equal(cross_entropy(logits, targets, 0.1).total, first.total)
+
+
+def linear_leaves(rows: int, dtype: torch.dtype = torch.float32) -> tuple[list[Tensor], Tensor]:
+    """Features, weight and bias that learn, and targets, some of them PAD."""
+    leaves = [torch.randn(rows, 8), torch.randn(11, 8), torch.randn(11)]
+    targets = torch.randint(1, 11, (rows,))
+    targets[rows // 3 :: 7] = PAD
+    return [leaf.to(dtype).requires_grad_() for leaf in leaves], targets
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("rows", [1, 2, ROWS // 4 - 1, ROWS // 4 + 1, CHUNK, CHUNK + 200, 2 * CHUNK + 300])
+def test_the_chunked_linear_loss_is_the_loss_of_the_logits(rows: int, smoothing: float) -> None:
+    """Sum, count, likelihood and all three gradients, wherever the chunks end."""
+    leaves, targets = linear_leaves(rows, torch.float64)
+    features, weight, bias = leaves
+    ours, theirs = linear_cross_entropy(features, weight, bias, targets, smoothing), written_out(features @ weight.T + bias, targets, smoothing)
+    assert int(ours.count) == theirs[1]
+    torch.testing.assert_close((ours.total, ours.nll), (torch.as_tensor(theirs[0], dtype=torch.double), torch.as_tensor(theirs[2], dtype=torch.double)))
+    if theirs[1]:
+        torch.testing.assert_close(torch.autograd.grad(ours.total * 0.7, leaves), torch.autograd.grad(theirs[0] * 0.7, leaves))
+    assert not ours.nll.requires_grad
+
+
+def test_the_chunked_linear_loss_of_padding_alone_is_nothing() -> None:
+    leaves, _ = linear_leaves(5)
+    loss = linear_cross_entropy(*leaves, torch.full((5,), PAD), 0.1)
+    loss.total.backward()
+    assert (loss.total.item(), int(loss.count), loss.nll.item()) == (0.0, 0, 0.0)
+    assert all((leaf.grad == 0).all() for leaf in leaves)
+
+
+def test_the_chunked_linear_loss_minds_no_large_logits() -> None:
+    """What underflows as a probability is still told by its logarithm."""
+    (features, weight, bias), targets = linear_leaves(40)
+    features, targets = features.detach() * 300, targets.clamp_min(1)
+    ours, theirs = linear_cross_entropy(features, weight, bias, targets, 0.1), cross_entropy(features @ weight.T + bias, targets, 0.1)
+    assert theirs.total > 40 * 100
+    torch.testing.assert_close(tuple(ours), tuple(theirs))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_chunked_linear_loss_under_autocast_is_near_the_plain_one(smoothing: float) -> None:
+    leaves, targets = linear_leaves(CHUNK + 100)
+    features, weight, bias = leaves
+    with torch.autocast("cpu", torch.bfloat16):
+        ours, theirs = linear_cross_entropy(features, weight, bias, targets, smoothing), cross_entropy(nn.functional.linear(*leaves), targets, smoothing)
+    assert ours.total.dtype == torch.float32
+    torch.testing.assert_close(ours.total, theirs.total, rtol=2e-3, atol=0)
+    for one, other in zip(torch.autograd.grad(ours.total, leaves), torch.autograd.grad(theirs.total, leaves), strict=True):
+        assert one.dtype == torch.float32
+        assert (one - other).norm() < 0.01 * other.norm()
+
+
+def test_a_tied_matrix_learns_from_both_its_uses() -> None:
+    embedding = Embedding(11, 8)
+    ids, targets = torch.randint(11, (3, 5)), torch.randint(11, (3, 5))
+    weight, bias = embedding.weight, torch.randn(11)
+    ours = linear_cross_entropy(embedding(ids).tanh(), weight, bias, targets, 0.1)
+    theirs = cross_entropy(nn.functional.linear(embedding(ids).tanh(), weight, bias), targets, 0.1)
+    torch.testing.assert_close(*(torch.autograd.grad(loss.total, weight)[0] for loss in (ours, theirs)), **EXACT)
+
+
+def test_the_chunked_linear_loss_leaves_its_inputs_alone_and_can_be_asked_twice() -> None:
+    leaves, targets = linear_leaves(70)
+    before = [leaf.detach().clone() for leaf in leaves]
+    loss = linear_cross_entropy(*leaves, targets, 0.1)
+    first, again = (torch.autograd.grad(loss.total, leaves, retain_graph=True) for _ in range(2))
+    assert all(torch.equal(one, other) for one, other in zip([*leaves, *first], [*before, *again], strict=True))
+    with torch.no_grad():
+        assert torch.equal(linear_cross_entropy(*leaves, targets, 0.1).total, loss.total)

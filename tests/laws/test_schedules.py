@@ -1,4 +1,4 @@
-"""Laws of every learning-rate schedule: positive, never above the peak, continuous, a pure function of the step."""
+"""Laws of every learning-rate schedule: positive, never above the peak, continuous, a pure function of what it is asked with."""
 
 import math
 from collections.abc import Callable
@@ -10,9 +10,12 @@ from saccade.errors import UsageError
 from saccade.families import choose, members
 from saccade.training.schedules import Schedule
 from saccade.training.schedules.constant import Constant
+from saccade.training.schedules.cosine import Cosine
 from saccade.training.schedules.cyclic import Cyclic
 from saccade.training.schedules.inverse_sqrt import InverseSqrt
+from saccade.training.schedules.linear import Linear
 from saccade.training.schedules.one_cycle import OneCycle
+from saccade.training.schedules.plateau import Plateau
 
 Make = Callable[[float, int], Schedule]
 PEAK, STEPS = 0.02, 200
@@ -24,6 +27,10 @@ VARIANTS: dict[str, Make] = {
     "cyclic-flat": lambda peak, steps: Cyclic(peak, steps, half_cycle=10, low=peak),
     "cyclic-halving": lambda peak, steps: Cyclic(peak, steps, half_cycle=10, low=peak / 1000, mode="triangular2"),
     "cyclic-fading": choose(Schedule, "cyclic", half_cycle=25, mode="exp_range", gamma=0.99),
+    "cosine-warm": choose(Schedule, "cosine", warmup=10, floor=0.1),
+    "cosine-restarts": choose(Schedule, "cosine", warmup=10, period=15, stretch=2),
+    "linear-warm": choose(Schedule, "linear", warmup=10, floor=0.1),
+    "plateau-warm": choose(Schedule, "plateau", warmup=10),
     "one_cycle-linear": choose(Schedule, "one_cycle", shape="linear", warmup_share=0.06, end_factor=1e20),
     "one_cycle-steep": choose(Schedule, "one_cycle", warmup_share=0.9, start_factor=1.0, end_factor=1e20),
 }
@@ -31,6 +38,8 @@ VARIANTS: dict[str, Make] = {
 for _name in members("saccade.training.schedules"):
     VARIANTS[_name] = choose(Schedule, _name)
 every_schedule = pytest.mark.parametrize("make", VARIANTS.values(), ids=VARIANTS)
+HISTORY = [(step, value) for step, value in zip(range(0, STEPS, 5), [0.1, 0.2, 0.3, *[0.25] * 7, 0.4, *[-0.4] * 29])]
+"""Evaluations that get better, stand still, and get worse."""
 
 
 def rates(schedule: Schedule, steps: int = STEPS) -> list[float]:
@@ -46,9 +55,9 @@ def test_rates_are_positive_and_at_most_the_peak(make: Make, peak: float) -> Non
     assert max(found) <= peak * (1 + 1e-12)
 
 
-@every_schedule
-def test_rates_are_continuous(make: Make) -> None:
-    found = rates(make(PEAK, STEPS), 3 * STEPS)
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name != "cosine-restarts"])
+def test_rates_are_continuous(name: str) -> None:
+    found = rates(VARIANTS[name](PEAK, STEPS), 3 * STEPS)
     assert max(abs(after - before) for before, after in pairwise(found)) <= PEAK * (0.1 + 1e-9)
 
 
@@ -57,6 +66,27 @@ def test_a_rate_depends_on_the_step_alone(make: Make) -> None:
     forwards, one = rates(make(PEAK, STEPS)), make(PEAK, STEPS)
     assert [one.rate(step) for step in reversed(range(STEPS))] == forwards[::-1]
     assert rates(one) == forwards
+
+
+@every_schedule
+def test_a_rate_depends_on_the_past_alone(make: Make) -> None:
+    whole = [make(PEAK, STEPS).rate(step, HISTORY) for step in range(STEPS)]
+    assert whole == [make(PEAK, STEPS).rate(step, [seen for seen in HISTORY if seen[0] <= step]) for step in range(STEPS)]
+    assert 0 < min(whole) <= max(whole) <= PEAK * (1 + 1e-12)
+
+
+@every_schedule
+def test_momentum_is_left_alone_unless_asked_for(make: Make) -> None:
+    assert {make(PEAK, STEPS).momentum(step) for step in range(STEPS)} == {None}
+
+
+@pytest.mark.parametrize("name", ["cyclic", "one_cycle"])
+def test_cyclic_momentum_runs_against_the_rate(name: str) -> None:
+    schedule = choose(Schedule, name, cycle_momentum=True, low_momentum=0.8, high_momentum=0.9, **({"half_cycle": 20} if name == "cyclic" else {}))(PEAK, STEPS)
+    momenta, found = [schedule.momentum(step) for step in range(STEPS)], rates(schedule)
+    assert (max(momenta), momenta[0]) == (0.9, 0.9)
+    assert min(momenta) == pytest.approx(0.8, abs=1e-4)
+    assert all((one > two) == (a < b) for one, two, a, b in zip(momenta, momenta[1:], found, found[1:]))
 
 
 @every_schedule
@@ -72,7 +102,10 @@ def test_short_runs_and_steps_beyond_the_run(make: Make, steps: int) -> None:
         assert 0 < schedule.rate(step) <= PEAK * (1 + 1e-12)
 
 
-@pytest.mark.parametrize("name", ["constant-warm", "inverse_sqrt-short", "cyclic-short", "cyclic-halving", "one_cycle", "one_cycle-linear"])
+@pytest.mark.parametrize(
+    "name",
+    ["constant-warm", "cosine-warm", "linear-warm", "plateau-warm", "inverse_sqrt-short", "cyclic-short", "cyclic-halving", "one_cycle", "one_cycle-linear"],
+)
 def test_the_peak_is_nearly_reached(name: str) -> None:
     assert max(rates(VARIANTS[name](PEAK, STEPS))) == pytest.approx(PEAK, rel=0.01)
 
@@ -122,6 +155,35 @@ def test_one_cycle_passes_through_its_three_rates(shape: str) -> None:
     assert schedule.rate(12) == pytest.approx(0.55)
 
 
+def test_linear() -> None:
+    assert rates(Linear(1.0, 4), 6) == [1.0, 0.75, 0.5, 0.25, 0.25, 0.25]
+    assert rates(Linear(2.0, 6, warmup=2, floor=0.5), 6) == [1.0, 2.0, 2.0, 1.75, 1.5, 1.25]
+
+
+def test_cosine_follows_equation_5_of_loshchilov_2017() -> None:
+    schedule = Cosine(1.0, 1000, warmup=3, floor=0.1, period=10, stretch=2)
+    for step in range(3, 13):
+        assert schedule.rate(step) == pytest.approx(0.1 + 0.45 * (1 + math.cos(math.pi * (step - 3) / 10)), rel=1e-12)
+    assert [schedule.rate(step) for step in (0, 2, 3, 13, 33, 73)] == pytest.approx([1 / 3, 1, 1, 1, 1, 1])
+    assert schedule.rate(23) == pytest.approx(0.55)
+
+
+def test_plateau_cuts_after_more_than_patience_evaluations_without_gain() -> None:
+    schedule = Plateau(1.0, 100, factor=0.1, patience=1, cooldown=1, floor=0.005, warmup=2)
+    history = [(1, 9.0), (10, 1.0), (20, 2.0), (30, 2.0), (40, 2.0), (50, 2.0), (60, 2.0), (70, 2.0), (80, 2.0), (90, 2.0)]
+    found = [schedule.rate(step, history) for step in (0, 1, 39, 40, 50, 60, 69, 70, 80, 99)]
+    assert found == pytest.approx([0.5, 1.0, 1.0, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01])
+    assert schedule.rate(10**6, [(step, 0.0) for step in range(2, 1000)]) == 0.005
+
+
+def test_a_gain_is_measured_by_the_size_of_the_best() -> None:
+    better = [(0, -2.0), (1, -1.85), (2, -1.75)]
+    assert Plateau(1.0, 9, patience=0, threshold=0.1, factor=0.5).rate(1, better) == 0.5
+    assert Plateau(1.0, 9, patience=0, threshold=0.1, factor=0.5).rate(2, [better[0], better[2]]) == 1.0
+    assert Plateau(1.0, 9, patience=0, threshold=0.2, compare="absolute", factor=0.5).rate(2, [better[0], better[2]]) == 1.0
+    assert Plateau(1.0, 9, patience=0, threshold=0.3, compare="absolute", factor=0.5).rate(2, [better[0], better[2]]) == 0.5
+
+
 # ---- refusals
 
 
@@ -140,6 +202,20 @@ def test_one_cycle_passes_through_its_three_rates(shape: str) -> None:
         ("one_cycle", {"warmup_share": 1.0}, "warmup_share = 1.0", "above 0 and below 1", "warmup_share=0.3"),
         ("one_cycle", {"start_factor": 0.5}, "start_factor = 0.5", "at least 1", "start_factor=25.0"),
         ("one_cycle", {"end_factor": 0.0}, "end_factor = 0.0", "at least 1", "end_factor=10000.0"),
+        ("one_cycle", {"high_momentum": 1.0}, "high_momentum = 1.0", "at least 0 and below 1", "high_momentum=0.95"),
+        ("cyclic", {"low_momentum": 0.96}, "low_momentum = 0.96", "at least 0 and at most high_momentum = 0.95", "low_momentum=0.85"),
+        ("cosine", {"warmup": -1}, "warmup = -1", "at least 0", "warmup=0"),
+        ("cosine", {"floor": -0.1}, "floor = -0.1", "between 0 and 1, a share of the peak", "floor=0.0"),
+        ("cosine", {"period": -1}, "period = -1", "at least 0", "period=0"),
+        ("cosine", {"stretch": 0}, "stretch = 0", "at least 1", "stretch=1"),
+        ("linear", {"warmup": -1}, "warmup = -1", "at least 0", "warmup=0"),
+        ("linear", {"floor": 2.0}, "floor = 2.0", "between 0 and 1, a share of the peak", "floor=0.0"),
+        ("plateau", {"factor": 1.0}, "factor = 1.0", "above 0 and below 1", "factor=0.5"),
+        ("plateau", {"patience": -1}, "patience = -1", "at least 0", "patience=2"),
+        ("plateau", {"threshold": 1.0}, "threshold = 1.0", "at least 0, and below 1 if relative", "threshold=0.0001"),
+        ("plateau", {"cooldown": -1}, "cooldown = -1", "at least 0", "cooldown=0"),
+        ("plateau", {"floor": 0.0}, "floor = 0.0", "above 0 and at most 1, a share of the peak", "floor=0.001"),
+        ("plateau", {"warmup": -1}, "warmup = -1", "at least 0", "warmup=0"),
     ],
 )
 def test_impossible_knobs_are_refused(name: str, knobs: dict[str, float], found: str, allowed: str, example: str) -> None:

@@ -94,6 +94,13 @@ def test_pieces_cover_the_text_and_are_what_encode_says(name: str, learned: dict
 
 
 @every
+@given(lines=st.lists(texts | st.just("a\ud800b"), max_size=5))
+@settings(deadline=None)
+def test_many_lines_at_once_are_encoded_as_one_by_one(name: str, learned: dict[str, Tokenizer], lines: list[str]) -> None:
+    assert learned[name].encode_lines(lines) == [learned[name].encode(line) for line in lines]
+
+
+@every
 def test_the_same_lines_teach_the_same(name: str, learned: dict[str, Tokenizer]) -> None:
     again = made(name)
     again.learn(["something", "else"])

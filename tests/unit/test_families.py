@@ -103,6 +103,9 @@ def test_a_maker_names_its_family():
         (str | tuple[str, ...], ["a"], ("a",)),
         (str | tuple[str, ...], "a", "a"),
         (Make[Score] | None, "none", None),
+        (dict[str, float], {"a.*": 1, "b": 0.5}, {"a.*": 1.0, "b": 0.5}),
+        (dict[str, float] | None, {}, {}),
+        (dict[str, float] | None, "none", None),
     ],
 )
 def test_values_are_read(hint, value, expected):
@@ -124,12 +127,14 @@ def test_values_are_read(hint, value, expected):
         (int | None, "no", "x: expected a whole number or \"none\", found 'no'", 'x takes a whole number or "none"'),
         (Literal["pre", "post"], "past", "x: expected 'pre' or 'post', found 'past'", "did you mean post?"),
         (tuple[int, ...], [1, "2"], "x: expected a list, found [1, '2']", "x takes a list"),
+        (dict[str, float], {"a.*": "fast"}, "x.\"a.*\": expected a number, found 'fast'", 'x."a.*" takes a number'),
+        (dict[str, float] | None, 3, 'x: expected a table or "none", found 3', 'x takes a table or "none"'),
         (Make[Cell], 3, "x should be a name or a table with a name, found 3", 'x = "elman"'),
         (Make[Cell], {"dim": 3}, "x should be a name or a table with a name, found {'dim': 3}", 'x = "elman"'),
     ],
 )
 def test_values_of_another_type_are_refused(hint, value, headline, fix):
-    assert refusal(partial(read, hint, value, "x")) == ("C013", headline, [fix], "x")
+    assert refusal(partial(read, hint, value, "x")) == ("C013", headline, [fix], headline.partition(" should")[0].partition(": ")[0])
 
 
 def test_settings_are_checked_before_anything_is_built():

@@ -41,7 +41,9 @@ def test_defaults_are_spelled_out():
     assert table["seed"] == 1
     assert table["encoder"]["name"] == table["decoder"]["name"] == "transformer"
     assert table["target_tokenizer"] == table["data"]["source"] == "none"
-    assert table["training"]["schedule"] == {"name": "one_cycle", "warmup_share": 0.3, "start_factor": 25.0, "end_factor": 1e4, "shape": "cosine"}
+    wave = {"warmup_share": 0.3, "start_factor": 25.0, "end_factor": 1e4, "shape": "cosine"}
+    assert table["training"]["schedule"] == {"name": "one_cycle", **wave, "cycle_momentum": False, "low_momentum": 0.85, "high_momentum": 0.95}
+    assert (table["training"]["rates"], table["training"]["decays"], table["training"]["freeze"]) == ("none", "none", [])
     assert table["search"]["beam"] == 5
 
 
@@ -57,6 +59,8 @@ def test_defaults_are_spelled_out():
         ('data.train=["a", "b"]', {"data": {"train": ["a", "b"]}}),
         ("tokenizer={name='bpe', size=500}", {"tokenizer": {"name": "bpe", "size": 500}}),
         (" seed = 7 ", {"seed": 7}),
+        ('training.rates={ "encoder.*" = 0.1, "*bias" = 2 }', {"training": {"rates": {"encoder.*": 0.1, "*bias": 2}}}),
+        ('training.rates."encoder.*"=0.1', {"training": {"rates": {"encoder.*": 0.1}}}),
         ("data.train=", {"data": {"train": ""}}),
         ("target_tokenizer=none", {"target_tokenizer": "none"}),
     ],
@@ -65,7 +69,7 @@ def test_overrides(text, table):
     assert parse_override(text) == table
 
 
-@pytest.mark.parametrize("text", ["training.steps", "=3", "a b=3", "1a=3", ".a=3", "-x=3", "a-b=3"])
+@pytest.mark.parametrize("text", ["training.steps", "=3", "a b=3", "1a=3", ".a=3", "-x=3", "a-b=3", '"a"=3', 'a."b".c=3', 'a."b=3'])
 def test_what_is_no_override(text):
     expect_refusal("C017", f"{text!r} is not an override", "name=value, as in training.steps=2000", text)
 
@@ -94,6 +98,26 @@ def test_knobs_of_knobs(tmp_path):
 def test_none_leaves_a_part_out():
     assert written("decoder=recurrent", "encoder.dim=256", "decoder.score=none")["decoder"]["score"] == "none"
     expect_refusal("C010", "no encoder called 'none'", "there is recurrent, transformer", "encoder=none")
+
+
+def test_patterns_go_to_toml_and_back(tmp_path):
+    dials = ['training.rates={ "encoder.*" = 0.1, "decoder.layers.0.*" = 2 }', 'training.decays={ "*bias" = 0 }', 'training.freeze=["*norm*"]']
+    recipe = read_recipe(overrides=dials)
+    assert recipe.training.rates == {"encoder.*": 0.1, "decoder.layers.0.*": 2.0}
+    assert (recipe.training.decays, recipe.training.freeze) == ({"*bias": 0.0}, ("*norm*",))
+    path = tmp_path / "again.toml"
+    path.write_text(recipe.to_toml(), encoding="utf-8")
+    again = read_recipe(path)
+    assert (again.to_toml(), again.training.rates) == (recipe.to_toml(), recipe.training.rates)
+    more = read_recipe(path, overrides=['training.rates."decoder.*"=3', "training.decays=none"]).training
+    assert (list(more.rates.items())[-1], len(more.rates), more.decays) == (("decoder.*", 3.0), 3, None)
+
+
+def test_patterns_where_there_were_none(tmp_path):
+    path = tmp_path / "again.toml"
+    path.write_text(read_recipe().to_toml(), encoding="utf-8")
+    assert 'rates = "none"' in path.read_text(encoding="utf-8")
+    assert read_recipe(path, overrides=['training.rates={ "encoder.*" = 0.1 }']).training.rates == {"encoder.*": 0.1}
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -153,6 +177,10 @@ def test_a_recipe_names_nothing_outside_the_folders(name):
         (3, "[training]\n[encoder.position]\nname = 'x'", "C010", "no position called 'x'"),
         (2, "seed = 2\ntraining = { steps = 4, clipp = 1.0 }", "C011", "unknown setting training.clipp"),
         (2, "[decoder]\nscore.hiden = 3\nname = 'recurrent'", "C011", "unknown setting decoder.score.hiden"),
+        (3, "[training.rates]\n'a' = 1\n\"encoder.*\" = 'slow'", "C013", "training.rates.\"encoder.*\": expected a number, found 'slow'"),
+        (2, '[training.decays]\n"*bias" = -1', "C012", 'training.decays."*bias" = -1.0; it must be at least 0'),
+        (2, '[training]\nrates = { "*" = -1 }', "C012", 'training.rates."*" = -1.0; it must be at least 0'),
+        (3, "[training]\nsteps = 9\nfreeze = ['encodr.*']", "C012", "training.freeze = 'encodr.*': no weight has such a name"),
         (1, "training.steps = 0", "C012", "training.steps = 0; it must be at least 1"),
         (4, "[encoder]\ndim = 30\n\nheads = 4", "C012", "encoder: heads = 4 does not divide dim = 30"),
         (2, "seed = 4\nsize = 'large'", "C012", "size = 'large'; it must be tiny or small or base"),

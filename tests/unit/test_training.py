@@ -1,6 +1,5 @@
 """Training: the same numbers after an interruption, nothing lost when things go wrong."""
 
-import errno
 import json
 import math
 from dataclasses import replace
@@ -10,12 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from saccade.errors import ModelError, ResourceError, TrainingError, UsageError
+from saccade.errors import ModelError, ResourceError, UsageError
 from saccade.run import Run, load
-from saccade.training import checkpoint
 from saccade.training.checkpoint import checkpoints
+from saccade.training.events import Evaluation, Saved, Step, Stopped
 from saccade.training.log import Log
-from saccade.training.loop import Evaluation, Saved, Step, Stopped
 from saccade.training.settings import Training, pick_device
 from saccade.training.state import average_weights
 
@@ -97,84 +95,6 @@ PACES = {"linear": 0.5, "exponential": math.exp(-0.5), "inverse_sigmoid": 10 / (
 def test_the_paces_of_scheduled_sampling(forcing, halfway):
     training = Training(forcing=forcing, forcing_pace=10.0, forcing_floor=0.1)
     assert [training.gold(step) for step in (0, 5, 1000)] == pytest.approx([10 / 11 if forcing == "inverse_sigmoid" else 1.0, halfway, 0.1])
-
-
-class Poisoned:
-    """A run whose loss is no number from some update on."""
-
-    def __init__(self, run: Run, at: int, value: float) -> None:
-        self.calls, self.at, self.value, self.loss = 0, at, value, run.task.loss
-        run.task.loss = self
-
-    def __call__(self, model, batch, smoothing, gold, generator):
-        loss = self.loss(model, batch, smoothing, gold, generator)
-        self.calls += model.training
-        return loss._replace(total=loss.total * self.value) if model.training and self.calls > self.at else loss
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_ends_the_run_and_loses_nothing(tmp_path, value):
-    recipe = toys.recipe(tmp_path)
-    run = Run.begin(recipe, tmp_path / "run")
-    Poisoned(run, 7, value)
-    with pytest.raises(TrainingError) as caught:
-        list(run.train())
-    error = caught.value
-    assert (error.code, error.exit_status) == ("T001", 6)
-    assert error.headline == "the loss stopped being a number at step 8"
-    assert error.parts["note"] == ["the last checkpoint, step-00000005, is as it was"]
-    assert error.parts["fix"] == ["a lower rate: training.learning_rate=0.0005"]
-    assert [path.name for path in checkpoints(run.path)] == ["step-00000005"]
-    assert all(weight.isfinite().all() for weight in load_file(run.path / "step-00000005" / "model.safetensors").values())
-    list(Run.open(run.path).train())
-    list(Run.begin(recipe, tmp_path / "whole").train())
-    assert bytes_of(run.path) == bytes_of(tmp_path / "whole")
-
-
-def test_weights_that_are_no_use_are_not_kept(tmp_path):
-    run = Run.begin(toys.recipe(tmp_path), tmp_path / "run")
-    loss = run.task.loss
-    run.task.loss = lambda model, *rest: loss(model, *rest) if model.training else loss(model, *rest)._replace(nll=torch.tensor(math.nan))
-    with pytest.raises(TrainingError, match="the validation loss stopped being a number at step 5"):
-        list(run.train())
-    assert not (run.path / "model.safetensors").exists()
-    assert not checkpoints(run.path)
-
-
-def test_a_full_disk_while_saving_leaves_the_last_checkpoint_alone(tmp_path, monkeypatch):
-    run = Run.begin(toys.recipe(tmp_path), tmp_path / "run")
-    events, flush = run.train(), checkpoint._flush
-    for event in events:
-        if isinstance(event, Saved):
-            break
-
-    def full(path):
-        if "tmp" in path.parent.name and path.name == "optimizer.safetensors":
-            raise OSError(errno.ENOSPC, "No space left on device")
-        flush(path)
-
-    monkeypatch.setattr(checkpoint, "_flush", full)
-    with pytest.raises(ResourceError) as caught:
-        list(events)
-    assert (caught.value.code, caught.value.exit_status) == ("R001", 5)
-    assert caught.value.parts["note"] == ["the last complete checkpoint is step-00000005; nothing was damaged"]
-    assert caught.value.parts["fix"] == [f"make room, then: saccade resume {run.path}"]
-    assert [path.name for path in run.path.iterdir() if path.name.startswith(".tmp")] == []
-    monkeypatch.undo()
-    list(Run.open(run.path).train())
-    list(Run.begin(toys.recipe(tmp_path), tmp_path / "whole").train())
-    assert bytes_of(run.path) == bytes_of(tmp_path / "whole")
-
-
-def test_a_damaged_checkpoint_is_refused(tmp_path):
-    run = Run.begin(toys.recipe(tmp_path), tmp_path / "run")
-    list(run.train())
-    file = checkpoints(run.path)[-1] / "optimizer.safetensors"
-    file.write_bytes(file.read_bytes()[:-8])
-    with pytest.raises(ModelError) as caught:
-        list(Run.open(run.path).train())
-    assert caught.value.code == "M010"
-    assert "optimizer.safetensors has" in caught.value.parts["look"][0]
 
 
 def test_changed_data_are_noticed(tmp_path):

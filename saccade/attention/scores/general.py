@@ -20,3 +20,7 @@ class General(Score):
     def compare(self, query: Float[Tensor, "*batch Q Dq"], prepared: Float[Tensor, "*batch S Dq"]) -> Float[Tensor, "*batch Q S"]:
         """q . W k"""
         return query @ prepared.mT
+
+    def dot_factor(self, dim: int) -> float:
+        """Of prepared keys it is the dot product."""
+        return 1.0

@@ -40,3 +40,7 @@ class Tokenizer(ABC):
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, without BOS and EOS."""
         return [piece.id for piece in self.pieces(text)]
+
+    def encode_lines(self, lines: Sequence[str]) -> list[list[int]]:
+        """The ids of every line: the same as `encode` one by one, where it can be faster."""
+        return [self.encode(line) for line in lines]

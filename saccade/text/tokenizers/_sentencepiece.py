@@ -7,7 +7,7 @@ learned and encoded with one space before them, so that a word at the beginning 
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain
 from typing import Literal
 
@@ -37,10 +37,11 @@ class SentencePieceModel:
 
     def learn(self, lines: Iterable[str]) -> None:
         """Learn at most the size asked for, less if the lines are too few."""
-        sentences = self._sentences([" " + whole(line) for line in lines])
+        sentences = self._sentences([whole(line) for line in lines])
+        first = next(sentences, " ")
         model = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(sentences or [" "]),
+            sentence_iterator=chain([first], sentences),
             model_writer=model,
             model_type=self.kind,
             vocab_size=self._wanted,
@@ -87,6 +88,11 @@ class SentencePieceModel:
             ids += self._encode(part)
         return ids
 
+    def encode_lines(self, lines: Sequence[str]) -> list[list[int]]:
+        """The ids of every line: in one call of the library, but for the lines that hold its mark for a space, and empty ones."""
+        found: list[list[int]] = self._encode([" " + whole(line) for line in lines], num_threads=1) if lines else []
+        return [ids if line and _SPACE not in line else self.encode(line) for line, ids in zip(lines, found, strict=True)]
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids` without the space before it; U+FFFD where bytes are not a character."""
         return b"".join([self._surface[i] for i in ids]).decode(errors="replace").removeprefix(" ")
@@ -118,14 +124,17 @@ class SentencePieceModel:
         self._surface = [piece.replace(_SPACE, " ").encode() if byte is None else bytes((byte,)) for piece, byte in zip(self._pieces, self._byte)]
         self._surface[: UNK + 1] = [b"", b"", b"", "\u2047".encode()]
 
-    def _sentences(self, lines: list[str]) -> list[str]:
-        """The lines cut into sentences that sentencepiece learns from, without the characters that are too rare to be pieces."""
+    def _sentences(self, lines: list[str]) -> Iterator[str]:
+        """The lines, with a space before each, cut into sentences that sentencepiece learns from, without the characters that are too rare to be pieces."""
         counts = Counter(chain.from_iterable(lines))
+        counts[" "] += len(lines)
         ranked = sorted(counts, key=lambda character: (-counts[character], character))
         before = accumulate((counts[character] for character in ranked), initial=0)
         enough = counts.total() * _COVERAGE
         # Half of the room is for longer pieces; what is left out goes by its bytes.
         rare = [character for i, (character, covered) in enumerate(zip(ranked, before)) if covered >= enough or i >= (self._wanted - _BASE) // 2]
         breaks = str.maketrans(dict.fromkeys(rare, "\t"))
-        pieces = (piece for line in lines for piece in _BREAKS.split(line.translate(breaks) if rare else line))
-        return [piece[start : start + _LONGEST] for piece in pieces for start in range(0, len(piece), _LONGEST)]
+        for line in lines:
+            for piece in _BREAKS.split((" " + line).translate(breaks) if rare else " " + line):
+                for start in range(0, len(piece), _LONGEST):
+                    yield piece[start : start + _LONGEST]

@@ -51,6 +51,10 @@ class MergeModel:
             ids += self._cut(word)[1]
         return ids
 
+    def encode_lines(self, lines: Sequence[str]) -> list[list[int]]:
+        """The ids of every line."""
+        return [self.encode(line) for line in lines]
+
     def decode(self, ids: Sequence[int]) -> str:
         """The words, with one space between them.  An unknown symbol is a word by itself."""
         shown = [i for i in ids if i >= UNK]

@@ -40,6 +40,10 @@ class Bpe(Tokenizer):
         """The ids of `text`, without BOS and EOS."""
         return self._model.encode(text)
 
+    def encode_lines(self, lines: Sequence[str]) -> list[list[int]]:
+        """The ids of every line, as from `encode`."""
+        return self._model.encode_lines(lines)
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`."""
         return self._model.decode(ids)

@@ -1,7 +1,7 @@
 """One rate for the whole run, after a linear warm-up (Goyal et al. 2017, section 2.2)."""
 
-from . import Schedule
-from ._limits import require
+from . import History, Schedule
+from ._limits import require, warm
 
 
 class Constant(Schedule):
@@ -12,6 +12,6 @@ class Constant(Schedule):
         require(warmup >= 0, "warmup", warmup, "at least 0", 0)
         self.warmup = warmup
 
-    def rate(self, step: int) -> float:
+    def rate(self, step: int, history: History = ()) -> float:
         """peak x min((step + 1) / warmup, 1)."""
-        return self.peak if step + 1 >= self.warmup else self.peak * (step + 1) / self.warmup
+        return self.peak * warm(step, self.warmup)

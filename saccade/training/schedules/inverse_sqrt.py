@@ -2,7 +2,7 @@
 
 import math
 
-from . import Schedule
+from . import History, Schedule
 from ._limits import require
 
 
@@ -18,7 +18,7 @@ class InverseSqrt(Schedule):
         require(warmup >= 1, "warmup", warmup, "at least 1", 4000)
         self.warmup = warmup
 
-    def rate(self, step: int) -> float:
+    def rate(self, step: int, history: History = ()) -> float:
         """peak x min((step + 1) / warmup, sqrt(warmup / (step + 1)))."""
         done = (step + 1) / self.warmup
         return self.peak * min(done, math.sqrt(1 / done))

@@ -1,0 +1,55 @@
+"""Softmax over the keys that may be seen."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+LANES = 64
+"""Bytes in a vector register: over rows that do not fill it torch's softmax runs three times as long, forward and backward."""
+
+
+def masked_softmax(scores: Float[Tensor, "*batch Q S"], mask: Bool[Tensor, "*#batch #Q S"] | None = None) -> Float[Tensor, "*batch Q S"]:
+    """Weights that add up to 1 over the keys where `mask` is True; all zeros, with zero gradients, where it is True nowhere."""
+    hidden = None if mask is None else ~mask
+    return _MaskedSoftmax.apply(scores, hidden) if torch.is_grad_enabled() and scores.requires_grad else padded_softmax(scores, hidden)[..., : scores.shape[-1]]
+
+
+def _room(like: Tensor, fill: float) -> Tensor:
+    """`like` with columns of `fill` behind, as many as fill the registers of a CPU."""
+    columns, step = like.shape[-1], LANES // like.element_size() if like.device.type == "cpu" else 1
+    return torch.cat([like, like.new_full((*like.shape[:-1], -columns % step), fill)], -1)
+
+
+def padded_softmax(scores: Float[Tensor, "*batch S"], hidden: Bool[Tensor, "*#batch S"] | None) -> Float[Tensor, "*batch P"]:
+    """The weights, with columns behind that mean nothing: what `softmax_slope` wants to have kept."""
+    room = _room(scores, float("-inf"))
+    if hidden is None:
+        return room.softmax(-1)
+    columns = scores.shape[-1]
+    room[..., :columns].masked_fill_(hidden, torch.finfo(scores.dtype).min)  # finite: a row of minus infinities would be no number
+    weights = room.softmax(-1)
+    weights[..., :columns].masked_fill_(hidden, 0.0)
+    return weights
+
+
+def softmax_slope(slope: Float[Tensor, "*batch S"], weights: Float[Tensor, "*batch P"]) -> Float[Tensor, "*batch S"]:
+    """From the slope with respect to the weights to that with respect to the scores."""
+    return torch.ops.aten._softmax_backward_data(_room(slope, 0.0), weights, -1, weights.dtype)[..., : slope.shape[-1]]
+
+
+class _MaskedSoftmax(torch.autograd.Function):
+    """What is hidden has weight 0, so that softmax's own backward sends it nothing."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, hidden: Tensor | None) -> Tensor:
+        weights = padded_softmax(scores, hidden)
+        ctx.save_for_backward(weights)
+        return weights[..., : scores.shape[-1]]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
+        return softmax_slope(slope, ctx.saved_tensors[0]), None
