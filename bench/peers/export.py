@@ -32,7 +32,7 @@ def export(data: str, folder: Path, batches: int, tokens: int) -> dict[str, int]
     chosen = planned[:batches]
     sides = {"source": examples.source, "target": examples.target}
     folder.mkdir(parents=True, exist_ok=True)
-    held = {"vocabulary": task.source.size, "batches": [{side: [rows[i] for i in batch] for side, rows in sides.items()} for batch in chosen]}
+    held = {"vocabulary": task.source.size, "batches": [{side: [rows[i].tolist() for i in batch] for side, rows in sides.items()} for batch in chosen]}
     (folder / "batches.json").write_text(json.dumps(held))
     for side, rows in sides.items():
         lines = [" ".join(symbol(number) for number in row if number not in (BOS, EOS)) for row in rows]
