@@ -83,9 +83,9 @@ def finish(folder: Path, run: Path, processes: int, settings: list[str]) -> None
 
 
 def bytes_of(run: Path) -> list[bytes]:
-    """The best model, the last weights, the optimizer."""
-    last = checkpoints(run)[-1]
-    return [path.read_bytes() for path in (run / "model.safetensors", last / "model.safetensors", last / "optimizer.safetensors")]
+    """The best model's weights (its header names the settings, which differ), the last weights, the optimizer."""
+    last, best = checkpoints(run)[-1], (run / "model.safetensors").read_bytes()
+    return [best[8 + int.from_bytes(best[:8], "little") :], *((last / name).read_bytes() for name in ("model.safetensors", "optimizer.safetensors"))]
 
 
 def trained(run: Path) -> float:
