@@ -72,7 +72,6 @@ def test_steps_and_evaluations_become_scalars(monkeypatch, tmp_path):
 
 
 def test_the_files_hold_what_was_written(tmp_path):
-    pytest.importorskip("tensorboardX")
     from tensorboardX.proto.event_pb2 import Event
 
     board = TensorBoard(tmp_path)
