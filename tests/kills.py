@@ -51,10 +51,9 @@ def command(processes: int, *words: str) -> list[str]:
     return [*(alone if processes == 1 else many), *words]
 
 
-def family(parent: int) -> list[int]:
-    """The processes below this one."""
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True).stdout.split()
-    return [each for child in map(int, listed) for each in (child, *family(child))]
+def children(parent: int) -> list[int]:
+    """The processes right below this one: of torchrun, the ranks."""
+    return list(map(int, subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True).stdout.split()))
 
 
 def start(folder: Path, run: Path, processes: int, settings: list[str]) -> subprocess.Popen:
@@ -63,10 +62,10 @@ def start(folder: Path, run: Path, processes: int, settings: list[str]) -> subpr
     return subprocess.Popen(command(processes, *words), cwd=folder, env=CHILD, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 
 
-def kill(child: subprocess.Popen, draw: random.Random) -> None:
+def kill(child: subprocess.Popen, processes: int, draw: random.Random) -> None:
     """All of it at once, or one process of several: the others must then end by themselves."""
-    ranks = family(child.pid)
-    if len(ranks) > 1 and draw.random() < 0.5:
+    ranks = children(child.pid)
+    if processes > 1 and ranks and draw.random() < 0.5:
         os.kill(draw.choice(ranks), signal.SIGKILL)
         child.communicate(timeout=60)
     if child.poll() is None:
@@ -115,7 +114,7 @@ def trial(folder: Path, processes: int, workers: int, saving: str, kills: int, s
         child = start(folder, killed, processes, settings)
         live(child, killed, draw, trained(whole) / (2 * kills))
         hits += child.poll() is None
-        kill(child, draw)
+        kill(child, processes, draw)
         if child.returncode == 0:
             break
     finish(folder, killed, processes, settings)
