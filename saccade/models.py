@@ -1,4 +1,4 @@
-"""Models: thin, an encoder and a decoder."""
+"""Models: thin, an encoder and a decoder, or a decoder alone."""
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -35,4 +35,17 @@ class Seq2Seq(nn.Module):
     def loss(self, source: Padded, tokens: Int[Tensor, "B T"], targets: Int[Tensor, "B T"], smoothing: float = 0.0) -> Loss:
         """Cross-entropy of `targets`, the symbols after `tokens`, teacher-forced: as of `forward`'s logits, in less memory."""
         memory, state = self.decoder.start(self.encoder(source), tokens.shape[0])
-        return self.decoder.loss(tokens, targets, state, memory, smoothing)
+        return self.decoder.loss(tokens, targets, state, memory, smoothing)[0]
+
+
+class LanguageModel(nn.Module):
+    """Says how likely each next symbol is: a decoder with nothing to look at."""
+
+    def __init__(self, vocab: int, decoder: Make[Decoder]) -> None:
+        super().__init__()
+        self.decoder = decoder(vocab, None)
+
+    def forward(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
+        """Logits of the symbol after each of `tokens`, which begin a text."""
+        memory, state = self.decoder.start(None, tokens.shape[0])
+        return self.decoder(tokens, state, memory)[0]

@@ -8,6 +8,10 @@
 The law: decoding in pieces equals decoding at once.
 """
 
+from collections.abc import Iterable
+from typing import ClassVar, Literal
+
+import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -26,6 +30,8 @@ class Decoder(nn.Module):
 
     embedding: nn.Embedding
     output: Output
+    learns: ClassVar[Literal["gradients", "counts"]] = "gradients"
+    """A member that learns by counting writes `count`, and has no gradients."""
 
     def __init__(self, vocab: int, memory_dim: int | None) -> None:
         super().__init__()
@@ -43,8 +49,24 @@ class Decoder(nn.Module):
         features, state = self.features(tokens, state, memory)
         return self.output(features), state
 
-    def loss(self, tokens: Int[Tensor, "B T"], targets: Int[Tensor, "B T"], state: State, memory: Memory, smoothing: float = 0.0) -> Loss:
-        """Cross-entropy of `targets` after `tokens`; with a linear output the logits never stand in memory all at once."""
+    def loss(self, tokens: Int[Tensor, "B T"], targets: Int[Tensor, "B T"], state: State, memory: Memory, smoothing: float = 0.0) -> tuple[Loss, State]:
+        """Cross-entropy of `targets` after `tokens`, and the state after the last; with a linear output all logits never stand in memory at once."""
         if type(self).forward is not Decoder.forward:
-            return cross_entropy(self(tokens, state, memory)[0], targets, smoothing)
-        return linear_cross_entropy(self.features(tokens, state, memory)[0], self.output.weight, self.output.bias, targets, smoothing)
+            logits, state = self(tokens, state, memory)
+            return cross_entropy(logits, targets, smoothing), state
+        features, state = self.features(tokens, state, memory)
+        return linear_cross_entropy(features, self.output.weight, self.output.bias, targets, smoothing), state
+
+    def logprobs(self, tokens: Int[Tensor, "B T"], targets: Int[Tensor, "B T"], state: State, memory: Memory) -> tuple[Float[Tensor, "B T"], State]:
+        """The log-probability, in nats, of each of `targets` after `tokens`, and the state after the last."""
+        logits, state = self(tokens, state, memory)
+        return logits.float().log_softmax(-1).gather(2, targets[..., None])[..., 0], state
+
+    @property
+    def bounded(self) -> bool:
+        """Does the state stay as large as it is, however long the text?  Then it can be carried from one piece of a text to the next."""
+        return True
+
+    def count(self, texts: Iterable[Int[np.ndarray, "N"]]) -> None:
+        """Learn by counting: every text begins with BOS, what follows is predicted."""
+        raise NotImplementedError

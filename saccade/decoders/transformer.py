@@ -109,6 +109,11 @@ class Transformer(Decoder):
         self.norm = nn.LayerNorm(dim) if norm == "pre" else nn.Identity()
         self.output = Output(vocab, dim, self.embedding if tied else None)
 
+    @property
+    def bounded(self) -> bool:
+        """No: keys and values are kept for everything said."""
+        return False
+
     def start(self, encoding: Encoding | None, batch: int) -> tuple[Source, tuple[Seen, ...]]:
         """The source's keys and values for every layer, computed once; nothing said yet."""
         nothing = []

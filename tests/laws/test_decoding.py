@@ -204,9 +204,11 @@ def test_the_loss_is_the_loss_of_the_logits(name):
     tokens, targets = torch.randint(V, (B, 6)), torch.randint(1, V, (B, 6))
     targets[1, 4:] = PAD
     memory, state = decoder.start(encoding, B)
-    ours = decoder.loss(tokens, targets, state, memory, 0.1)
+    ours, _ = decoder.loss(tokens, targets, state, memory, 0.1)
     theirs = cross_entropy(decoder(tokens, state, memory)[0], targets, 0.1)
     torch.testing.assert_close(tuple(ours), tuple(theirs), **EXACT)
+    chances = decoder.logprobs(tokens, targets, state, memory)[0]
+    torch.testing.assert_close(-chances[targets != PAD].sum(), theirs.nll, **EXACT)
     weights = list(decoder.parameters())
     found, expected = (torch.autograd.grad(loss.total, weights, retain_graph=True, allow_unused=True) for loss in (ours, theirs))
     for one, other in zip(found, expected, strict=True):
@@ -227,7 +229,7 @@ def test_a_decoder_whose_logits_are_not_linear_writes_forward_and_nothing_else()
     tokens, targets = torch.randint(V, (B, 6)), torch.randint(1, V, (B, 6))
     memory, state = decoder.start(encoding, B)
     theirs = cross_entropy(decoder(tokens, state, memory)[0], targets, 0.1)
-    torch.testing.assert_close(decoder.loss(tokens, targets, state, memory, 0.1).total, theirs.total)
+    torch.testing.assert_close(decoder.loss(tokens, targets, state, memory, 0.1)[0].total, theirs.total)
 
 
 @pytest.mark.parametrize("score", SCORES)
