@@ -81,7 +81,7 @@ def prepare(folder: Path, size: int) -> None:
     examples = stage("encode into a store", lambda: task.examples(splits.train, folder / "train"))
     stage("open the store again", lambda: task.examples(splits.train, folder / "train"))
     batches = stage("plan an epoch", lambda: plan(*examples.lengths(), tokens_per_batch=4096, seed=1, epoch=0))
-    stage("pad 1,000 batches", lambda: [task.batch(examples, rows) for rows in batches[:1000]])
+    stage("pad 1,000 batches", lambda: [examples.batch(rows) for rows in batches[:1000]])
 
 
 def main() -> None:

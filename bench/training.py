@@ -68,7 +68,7 @@ def batches_of(setting: Setting, folder: str, count: int = 8) -> tuple[Any, list
     task.learn(splits)
     examples = task.examples(splits.train)
     planned = plan(*examples.lengths(), tokens_per_batch=4096, seed=1, epoch=0)
-    return task, [task.batch(examples, planned[i * len(planned) // (count or len(planned))].tolist()) for i in range(count or len(planned))]
+    return task, [examples.batch(planned[i * len(planned) // (count or len(planned))].tolist()) for i in range(count or len(planned))]
 
 
 def ours(task: Any) -> System:

@@ -116,10 +116,8 @@ def _recipe(words: list[str], task: str, columns: str | None, keep_first: int | 
     files = [word for word in rest if word not in recipes]
     if len(recipes) > 1:
         raise UsageError("C018", f"one recipe at a time, found {len(recipes)}: {', '.join(recipes)}", fix=f"saccade train {recipes[0]}")
-    if not recipes and len(files) not in (1, 2):
-        raise UsageError(
-            "C004", f"{len(files)} data files; two parallel ones are needed, or one TSV", look=", ".join(files[:6]), fix="saccade train source.txt target.txt"
-        )
+    if not recipes:
+        _check_files(task, files)
     data: dict[str, Any] = {"train": files} if files else {}
     if columns:
         if not all(part.strip().isdigit() for part in columns.split(",")):
@@ -139,14 +137,26 @@ def _recipe(words: list[str], task: str, columns: str | None, keep_first: int | 
     return recipe
 
 
+def _check_files(task: str, files: list[str]) -> None:
+    """`UsageError` C004 unless the task takes as many files."""
+    from .families import find
+    from .tasks import Task
+
+    least, most = find(Task, task, "task").takes
+    if not least <= len(files) <= most:
+        needed, fix = "two parallel ones are needed, or one TSV", "saccade train source.txt target.txt"
+        if most > 2:
+            needed, fix = "at least one text is needed", f"saccade train --task {task} text.txt"
+        raise UsageError("C004", f"{len(files)} data files; {needed}", look=", ".join(files[:6]), fix=fix)
+
+
 def _describe(console: "Console", begun: "Run") -> None:
     """What will be trained on what."""
-    from .text.corpus import check_pairs
-
     splits = begun.splits
-    for warning in check_pairs(splits.train):
+    for warning in begun.task.warnings(splits):
         console.print(warning, markup=False, soft_wrap=True)
-    aside = "" if begun.recipe.data.valid and begun.recipe.data.test else ", set aside by hash of the source: duplicates never straddle the split"
+    how = "taken from the end of the text" if begun.task.continues else "set aside by hash of the source: duplicates never straddle the split"
+    aside = "" if begun.recipe.data.valid and begun.recipe.data.test else f", {how}"
     _say(console, "Split", f"{len(splits.train):,} train / {len(splits.valid):,} valid / {len(splits.test):,} test{aside}")
     for name, text in begun.task.summary():
         _say(console, name, text)
@@ -182,10 +192,9 @@ def score(
 ) -> None:
     """Score a model, on the run's own test data or on other files; prints each score with its signature."""
     from .run import held_out, load
-    from .text.corpus import read_pairs
 
     model = load(run)
-    pairs = read_pairs(files) if files else held_out(run)
+    pairs = model.task.read_files(files) if files else held_out(run)
     scores = model.test(pairs, search=_search(model, beam))
     if as_json:
         print(json.dumps([score._asdict() for score in scores]))

@@ -68,6 +68,10 @@ class Loss(NamedTuple):
     nll: Float[Tensor, ""]
     """The negative log-likelihood alone, summed, in nats."""
 
+    def plus(self, other: "Loss") -> "Loss":
+        """Of both together."""
+        return Loss(self.total + other.total, self.count + other.count, self.nll + other.nll)
+
 
 class Look(NamedTuple):
     """Where a model looked while it said `output`.
@@ -82,6 +86,22 @@ class Look(NamedTuple):
     output_pieces: list[Piece]
     weights: dict[str, np.ndarray]
     score: float | None = None
+
+
+class Symbol(NamedTuple):
+    """One symbol of a text, and how the model saw it coming."""
+
+    piece: Piece
+    logprob: float
+    """Its log-probability in nats."""
+    rank: int
+    """1: no symbol was likelier."""
+    entropy: float
+    """Of what the model expected, in nats."""
+    alternatives: list[tuple[str, float]]
+    """The likeliest symbols with their log-probabilities, best first."""
+    order: int | None = None
+    """Of a model that counts: how many symbols, this one included, the count had that answered."""
 
 
 def pad(rows: Sequence[Sequence[int]], length: int = 0) -> Padded:
@@ -119,6 +139,19 @@ def repeat(tree: Tree, times: int) -> Tree:
 def detach(tree: Tree) -> Tree:
     """Cut the graph: truncated backpropagation is this one word."""
     return tree_map(Tensor.detach, tree)
+
+
+def leaves(tree: Any) -> list[Tensor]:
+    """Every tensor of a tree."""
+    found: list[Tensor] = []
+    tree_map(lambda leaf: found.append(leaf) or leaf, tree)  # type: ignore[func-returns-value]
+    return found
+
+
+def join(trees: Sequence[Tree]) -> Tree:
+    """The rows of several trees of one form, one behind the other: the inverse of splitting a batch."""
+    columns = iter(zip(*map(leaves, trees), strict=True))
+    return trees[0] if len(trees) == 1 else tree_map(lambda _: torch.cat(next(columns)), trees[0])
 
 
 def to(tree: Tree, device: torch.device | str) -> Tree:

@@ -52,6 +52,12 @@ class Ids:
         return (self[row] for row in range(len(self)))
 
     @property
+    def flat(self) -> np.ndarray:
+        """The ids of all rows, one row behind the other."""
+        self._check()
+        return self.data
+
+    @property
     def lengths(self) -> np.ndarray:
         """How many ids each row has: int64, shape (rows,)."""
         self._check()

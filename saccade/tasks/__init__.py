@@ -5,28 +5,28 @@ know nothing else.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..batches.ids import Ids
+from ..batches.examples import Examples
 from ..errors import UsageError
 from ..metrics import Metric, Score
 from ..search import Search
-from ..types import Batch, Look, Loss
+from ..search.sample import Sampling
+from ..types import Look, Loss, State, Symbol, to
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Which files: two parallel ones or one TSV each.
+    """Which files: two parallel ones or one TSV each; for a language model texts.
 
     `train = ["a.de", "a.en"]`, or `train = "a"` with `source = "de"` and `target = "en"`, or `train = "pairs.tsv"`.  Without
-    `valid` or `test` a share of the training pairs is set aside, by hash of the source.
+    `valid` or `test` a share of the training data is set aside: of pairs by hash of the source, of a text the end.
     """
 
     folder: str = "."
@@ -62,17 +62,6 @@ class Splits(NamedTuple):
     test: Sequence[Any]
 
 
-class Examples(NamedTuple):
-    """Encoded examples; lengths decide which of them share a batch."""
-
-    source: Ids
-    target: Ids
-
-    def lengths(self) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens of every source and target: int64."""
-        return self.source.lengths, self.target.lengths
-
-
 class Prediction(NamedTuple):
     """One answer: its text, its log-probability and what it was ranked by, both in nats."""
 
@@ -84,14 +73,26 @@ class Prediction(NamedTuple):
 
 
 class Task(ABC):
-    """read -> learn -> build -> examples -> batch -> loss; then predict, look and evaluate."""
+    """read -> learn -> build -> examples -> loss; then predict, look and evaluate."""
 
+    takes: ClassVar[tuple[int, int]] = (1, 2)
+    """How many files of training data, at least and at most."""
+    continues: ClassVar[bool] = False
+    """Does `predict` go on with a prompt (`stream`, `explain`), instead of answering a text?"""
     metrics: list[Metric]
     """The one that decides first."""
 
     @abstractmethod
     def read(self, data: Data) -> Splits:
         """The user's files, checked."""
+
+    @abstractmethod
+    def read_files(self, paths: Sequence[Path]) -> Sequence[Any]:
+        """Examples from some files, to be tested on."""
+
+    def warnings(self, splits: Splits) -> list[str]:
+        """What is odd about the training data but no reason to stop, ready to be printed."""
+        return []
 
     @abstractmethod
     def learn(self, splits: Splits) -> None:
@@ -110,12 +111,31 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def batch(self, examples: Examples, rows: Sequence[int]) -> Batch:
-        """Some examples as tensors."""
-
-    @abstractmethod
-    def loss(self, model: nn.Module, batch: Batch, smoothing: float, gold: float, generator: torch.Generator) -> Loss:
+    def loss(self, model: nn.Module, batch: Any, smoothing: float, gold: float, generator: torch.Generator) -> Loss:
         """Summed over the batch; with probability `gold` a symbol's predecessor is the true one, else the model's own."""
+
+    def begin(self, model: nn.Module, rows: int) -> State | None:
+        """What the first batch of an epoch begins with; None: batches carry nothing on."""
+        return None
+
+    def carried_loss(
+        self, model: nn.Module, batch: Any, carried: State | None, smoothing: float, gold: float, generator: torch.Generator
+    ) -> tuple[Loss, State | None]:
+        """The loss of a batch that goes on where another one stopped, and what the next one needs to go on; None: nothing."""
+        return self.loss(model, batch, smoothing, gold, generator), None
+
+    def fit(self, model: nn.Module, examples: Examples) -> bool:
+        """Learn what is learned without gradients; True if that is all there is to learn."""
+        return False
+
+    def validate(self, model: nn.Module, examples: Examples, raw: Sequence[Any], search: Search, tokens_per_batch: int, few: int) -> tuple[float, list[Score]]:
+        """The loss per symbol in nats, in float32, without smoothing, and the metrics on the first `few` of the validation data."""
+        device, coins = next(model.parameters()).device, torch.Generator()
+        total, count = torch.zeros((), dtype=torch.float64), 0
+        for rows in examples.plan(tokens_per_batch, 0, 0):
+            loss = self.loss(model, to(examples.batch(rows.tolist()), device), 0.0, 1.0, coins)
+            total, count = total + loss.nll.double().cpu(), count + int(loss.count)
+        return float(total) / max(count, 1), self.evaluate(model, raw[:few], search) if few else []
 
     @abstractmethod
     def evaluate(self, model: nn.Module, raw: Sequence[Any], search: Search) -> list[Score]:
@@ -124,6 +144,18 @@ class Task(ABC):
     @abstractmethod
     def predict(self, model: nn.Module, texts: Sequence[str], search: Search, prefixes: Sequence[str] | None = None) -> list[list[Prediction]]:
         """For each text the answers, best first, in the order of the texts."""
+
+    def stream(self, model: nn.Module, prompt: str, sampling: Sampling, stops: Sequence[str] = ()) -> Iterator[str]:
+        """Go on with `prompt`, piece by piece as it is said; `UsageError` C026 if this task answers instead."""
+        raise self._answers("continues no prompt")
+
+    def explain(self, model: nn.Module, text: str, prompt: str = "", alternatives: int = 5) -> list[Symbol]:
+        """How likely each symbol of `text` was after `prompt` and the symbols before it; `UsageError` C026 if this task answers instead."""
+        raise self._answers("scores no text")
+
+    def _answers(self, what: str) -> UsageError:
+        name = type(self).__module__.rsplit(".", 1)[-1]
+        return UsageError("C026", f"the task {name} {what}", why="it answers a source", fix="a model of the task language_model")
 
     @abstractmethod
     def look(self, model: nn.Module, text: str, answer: Prediction) -> Look:

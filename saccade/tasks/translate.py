@@ -5,14 +5,13 @@ from functools import partial
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..attention.watch import watching
-from ..batches.ids import gather, opened, prepare
+from ..batches.examples import Pairs
+from ..batches.ids import Ids, gather, opened, prepare
 from ..decoders import Decoder
 from ..decoders.transformer import Transformer as TransformerDecoder
 from ..encoders import Encoder
@@ -25,11 +24,12 @@ from ..models import Seq2Seq
 from ..search import Search, beam_search
 from ..search.constraints import Constraint, forbid, forced_prefix, no_repeat
 from ..search.forcing import forced
-from ..text.corpus import Pair, evenly, read_pairs, split_by_source
+from ..text.corpus import Pair, check_pairs, evenly, read_pairs, split_by_source
 from ..text.tokenizers import Tokenizer
 from ..text.tokenizers.unigram import Unigram
 from ..types import BOS, EOS, PAD, UNK, Batch, Look, Loss, Piece, pad, to
-from . import Data, Examples, Prediction, Splits, Task
+from . import Data, Prediction, Splits, Task
+from ._tensors import bytes_of, heads_of
 
 LEARNED_FROM = 8_000_000  # characters, of both sides together
 _CHUNK = 1024  # pairs that are encoded at once
@@ -71,6 +71,14 @@ class Translate(Task):
             valid, test = valid or aside_valid, test or aside_test
         return Splits(train, valid, test)
 
+    def read_files(self, paths: Sequence[Path]) -> Sequence[Pair]:
+        """Pairs from two parallel files or one TSV."""
+        return read_pairs(paths)
+
+    def warnings(self, splits: Splits) -> list[str]:
+        """D006, D009 and D031."""
+        return check_pairs(splits.train)
+
     def learn(self, splits: Splits) -> None:
         """Tokenizers, from the training pairs only.
 
@@ -91,18 +99,22 @@ class Translate(Task):
         """Fresh weights, from torch's generator."""
         return Seq2Seq(self.source.size, self.target.size, self.encoder, self.decoder, self.share_embeddings)
 
-    def examples(self, raw: Sequence[Pair], store: Path | None = None) -> Examples:
+    def examples(self, raw: Sequence[Pair], store: Path | None = None) -> Pairs:
         """A source ends with EOS; a target begins with BOS and ends with EOS.  `DataError` D028 if nothing is short enough."""
         sizes = {"source": self.source.size, "target": self.target.size}
         if store is None:
-            return Examples(*gather(sizes, self._encoded(raw)))
+            return self._pairs(raw, gather(sizes, self._encoded(raw)))
         digests = {name: blake2b(tokenizer.state()).hexdigest() for name, tokenizer in (("source", self.source), ("target", self.target))}
         about = {"task": "translate", "longest": self.longest, "examples": len(raw), **digests}
         try:
-            return Examples(*opened(store, about))
+            return self._pairs(raw, opened(store, about))
         except DataError:
             prepare(store, sizes, self._encoded(raw), about)
-            return Examples(*opened(store, about))
+            return self._pairs(raw, opened(store, about))
+
+    def _pairs(self, raw: Sequence[Pair], sides: list[Ids]) -> Pairs:
+        source, target = sides
+        return Pairs(source, target, len(raw) - len(source))
 
     def _encoded(self, raw: Sequence[Pair]) -> Iterator[tuple[list[int], list[int]]]:
         """Source and target of every pair that is short enough."""
@@ -118,10 +130,6 @@ class Translate(Task):
                     yield [*source, EOS], [BOS, *target, EOS]
         if not kept:
             raise DataError("D028", f"every pair is longer than {self.longest} tokens", fix=f"longest={longest}")
-
-    def batch(self, examples: Examples, rows: Sequence[int]) -> Batch:
-        """Padded sources and targets."""
-        return Batch(examples.source.pad(rows), examples.target.pad(rows))
 
     def loss(self, model: nn.Module, batch: Batch, smoothing: float, gold: float, generator: torch.Generator) -> Loss:
         """Cross-entropy of the symbols after BOS, EOS included."""
@@ -180,7 +188,7 @@ class Translate(Task):
         model.eval()
         with watching(model) as seen:
             model(source, torch.tensor([[BOS, *answer.ids]], device=device))
-        weights = {name: _heads(calls) for name, calls in seen.items() if calls and name.endswith("cross_attention")}
+        weights = {name: heads_of(calls) for name, calls in seen.items() if calls and name.endswith("cross_attention")}
         return Look(text, answer.text, self.source.pieces(text), self._output_pieces(answer), weights, answer.score)
 
     def _output_pieces(self, answer: Prediction) -> list[Piece]:
@@ -191,9 +199,9 @@ class Translate(Task):
 
     def state(self) -> dict[str, Tensor]:
         """The tokenizers."""
-        found = {"tokenizer.source": _bytes(self.source.state())}
+        found = {"tokenizer.source": bytes_of(self.source.state())}
         if self.target is not self.source:
-            found["tokenizer.target"] = _bytes(self.target.state())
+            found["tokenizer.target"] = bytes_of(self.target.state())
         return found
 
     def restore(self, state: dict[str, Tensor]) -> None:
@@ -207,16 +215,6 @@ class Translate(Task):
         if self.target is self.source:
             return [("Tokens", f"{self.source.size:,} symbols, one vocabulary for both sides{self._learned}")]
         return [("Tokens", f"{self.source.size:,} source symbols, {self.target.size:,} target symbols{self._learned}")]
-
-
-def _bytes(state: bytes) -> Tensor:
-    return torch.from_numpy(np.frombuffer(state, dtype=np.uint8).copy())
-
-
-def _heads(calls: list[Tensor]) -> np.ndarray:
-    """All calls of one place for one sentence: heads x T x S."""
-    weights: Any = torch.cat([call.float() for call in calls], -2)[0]
-    return (weights if weights.ndim == 3 else weights[None]).cpu().numpy()
 
 
 def _by_length(rows: Iterable[int], sources: list[list[int]], budget: int) -> Iterator[list[int]]:

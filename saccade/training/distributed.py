@@ -47,6 +47,16 @@ class World:
         distributed.all_reduce(total)
         return total.tolist()
 
+    def rows_of_all(self, mine: Tensor, rows: int) -> Tensor:
+        """All `rows` of a batch, of which every process has its `share`; all must ask."""
+        if self.alone:
+            return mine
+        room = mine.new_zeros(-(-rows // self.size), *mine.shape[1:])
+        room[: len(self.share(range(rows)))] = mine[: len(self.share(range(rows)))]
+        found = [torch.empty_like(room) for _ in range(self.size)]
+        distributed.all_gather(found, room)
+        return torch.stack(found, 1).flatten(0, 1)[:rows]
+
     def agreed(self, number: float) -> float:
         """What process 0 says."""
         return self.sums([number if self.first else 0.0])[0]
@@ -58,7 +68,7 @@ class World:
 
     def wrap(self, module: nn.Module, parallel: str, device: torch.device) -> nn.Module:
         """`module` with gradients averaged over all processes; "fsdp" also shares out weights, gradients and optimizer (`shared`)."""
-        if self.alone:
+        if self.alone or not any(weight.requires_grad for weight in module.parameters()):
             return module
         if parallel == "ddp":
             return nn.parallel.DistributedDataParallel(module, device_ids=None if device.type == "cpu" else [device])

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import ResourceError
 from ..tasks import Task
-from ..types import Batch, Tree, to, tree_map
+from ..types import State, Tree, detach, join, leaves, to, tree_map
 from .distributed import World, full, gathered, local, only_last
 from .feed import Fed
 from .optimizers import build_optimizer, set_rates
@@ -43,10 +43,10 @@ class _Whole(nn.Module):
         super().__init__()
         self.model, self.task, self.smoothing = model, task, smoothing
 
-    def forward(self, batch: Batch, gold: float, coins: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Summed loss and number of symbols."""
-        found = self.task.loss(self.model, batch, self.smoothing, gold, coins)
-        return found.total, found.count
+    def forward(self, batch: Any, carried: State | None, gold: float, coins: torch.Generator) -> tuple[Tensor, Tensor, State | None]:
+        """Summed loss, number of symbols, and what the next batch needs to go on."""
+        found, carried = self.task.carried_loss(self.model, batch, carried, self.smoothing, gold, coins)
+        return found.total, found.count, carried
 
 
 class Engine:
@@ -68,22 +68,27 @@ class Engine:
         self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.averages = [local(weight).detach().clone() for weight in self.model.parameters()] if training.ema else []
         self.parts = training.accumulate
+        self.carried: State | None = None
+        """What the next batch needs to go on where the latest one stopped: of this process's share of its `rows`."""
+        self.rows = 0
 
     def gradient(self, fed: Fed, step: int, stop: Callable[[], bool]) -> Update:
         """The gradient of the mean loss per symbol, summed over parts and processes, now in the weights' `grad`.
 
         Out of memory, the batch is computed in twice as many parts: the same sum.  `ResourceError` R003 if one row is too many.
         """
-        batch, self.parts = to(fed.batch, self.device), self.training.accumulate
+        batch, self.parts = (to(fed.batch, self.device), None if fed.first else self.carried), self.training.accumulate
         while True:
             try:
                 self.optimizer.zero_grad(set_to_none=True)
-                total, count = self._backward(batch, self.parts, step, 0.0 if fed.empty else 1.0)
-                return self._reduced(total, count, stop)
+                total, count, carried = self._backward(batch, self.parts, step, 0.0 if fed.empty else 1.0)
+                update = self._reduced(total, count, stop)
+                self.carried, self.rows = carried, len(fed.rows)
+                return update
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
-                rows = len(fed.batch.source.lengths)
+                rows = len(leaves(fed.batch)[0])
                 if self.parts >= rows or not self.world.alone:
                     fix = "training.tokens_per_batch smaller, or longest" if self.world.alone else f"training.accumulate={2 * self.parts}"
                     raise ResourceError("R003", self.short_of_memory(fed, step), note="what was saved is unharmed", fix=fix) from error
@@ -93,28 +98,31 @@ class Engine:
 
     def short_of_memory(self, fed: Fed, step: int) -> str:
         """What did not fit."""
-        longest = max(side.ids.shape[1] for side in fed.batch)
-        return f"out of memory at step {step + 1:,}: {len(fed.batch.source.lengths)} rows, longest {longest} tokens"
+        sides = leaves(fed.batch)
+        longest = max(side.shape[1] for side in sides if side.ndim > 1)
+        return f"out of memory at step {step + 1:,}: {len(sides[0])} rows, longest {longest} tokens"
 
-    def _backward(self, batch: Batch, parts: int, step: int, weight: float) -> tuple[float, int]:
-        """Sums of loss and symbols of this process."""
+    def _backward(self, batch: tuple[Any, State | None], parts: int, step: int, weight: float) -> tuple[float, int, State | None]:
+        """Sums of loss and symbols of this process, and what it carries on."""
         training = self.training
         own = int(np.random.SeedSequence(self.seed, spawn_key=(step, self.world.rank)).generate_state(1)[0])
         torch.manual_seed(own)
         coins = torch.Generator().manual_seed(own)
         self.whole.train()
-        total, count = torch.zeros((), dtype=torch.float64), 0
+        total, count, carried = torch.zeros((), dtype=torch.float64), 0, []
         pieces = [(piece, weight) for piece in split(batch, parts)]
+        real = len(pieces)
         if not self.world.alone:  # weights that are shared out are gathered by all together: every process computes as many parts
             pieces += [(pieces[0][0], 0.0)] * (parts - len(pieces))
         for number, (piece, counts) in enumerate(pieces, 1):
             with only_last(self.whole, number == len(pieces)):
                 with torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32):
-                    loss, symbols = self.whole(piece, training.gold(step), coins)
+                    loss, symbols, after = self.whole(*piece, training.gold(step), coins)
                 (loss * counts).backward()
+            carried.append(detach(after))
             total += loss.detach().double().cpu() * counts
             count += int(symbols) * int(counts)
-        return float(total), count
+        return float(total), count, join(carried[:real])
 
     def _reduced(self, total: float, count: int, stop: Callable[[], bool]) -> Update:
         """Sums over processes; the gradient is divided, once, by the number of all symbols, and clipped."""
@@ -156,18 +164,6 @@ def split(batch: Tree, parts: int) -> Iterator[Tree]:
     for start in range(0, rows, size):
         rows_of = slice(start, start + size)
         yield batch if size >= rows else tree_map(lambda leaf, rows_of=rows_of: leaf[rows_of], batch)  # type: ignore[misc]
-
-
-def leaves(tree: Tree) -> list[Tensor]:
-    """Every tensor of a tree."""
-    found: list[Tensor] = []
-
-    def keep(leaf: Tensor) -> Tensor:
-        found.append(leaf)
-        return leaf
-
-    tree_map(keep, tree)
-    return found
 
 
 def out_of_memory(error: BaseException) -> bool:

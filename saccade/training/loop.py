@@ -12,17 +12,15 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .. import storage
-from ..batches.lengths import plan, waste
 from ..errors import ResourceError, SaccadeError, TrainingError
 from ..metrics import Score
 from ..metrics.perplexity import Perplexity
 from ..search import Search
 from ..tasks import Splits, Task
-from ..types import to
+from ..types import leaves, tree_map
 from .checkpoint import checkpoints, load_weights, recover, save_model, space_for, weights_of
 from .distributed import World, join, lost_neighbours
 from .engine import Engine, Update
@@ -31,7 +29,7 @@ from .feed import Fed, Feed
 from .lock import locked
 from .saver import Saver, waiting_for_room
 from .settings import Training
-from .state import Progress, average_weights, restore_state, take
+from .state import Progress, average_weights, restore_carried, restore_state, take
 
 EXPLODED = 10.0
 """A loss this many times its running mean is no longer learning: the run has diverged."""
@@ -50,7 +48,7 @@ class _Run:
         self.schedule = training.schedule(training.learning_rate, training.steps)
         with space_for(store or run, 0, "the encoded examples"):
             self.train, self.valid = (task.examples(part, store and store / name) for name, part in (("train", splits.train), ("valid", splits.valid)))
-        self.feed = Feed(task, self.train, tokens_per_batch=training.tokens_per_batch, seed=seed, world=world, workers=training.workers)
+        self.feed = Feed(self.train, tokens_per_batch=training.tokens_per_batch, seed=seed, world=world, workers=training.workers)
         self.saver = Saver(run, max(training.average, training.keep), background=training.saving == "background") if world.first else None
         self.troubles: list[SaccadeError] = []
         self.short_of_memory: ResourceError | None = None
@@ -61,13 +59,16 @@ class _Run:
         self.engine = engine = Engine(self.task, self.training, self.seed, self.world)
         kept = checkpoints(self.run)
         self.progress = restore_state(kept[-1], engine.model, engine.optimizer, engine.averages) if kept else Progress()
+        begun = self.task.begin(engine.model, 1) if kept and self.train.carries else None
+        if carried := restore_carried(kept[-1]) if begun is not None else []:
+            own, parts = self.world.share(range(len(carried[0]))) or range(1), iter(carried)
+            engine.rows, engine.carried = len(carried[0]), tree_map(lambda _: next(parts)[list(own)].to(engine.device), begun)
 
     def started(self) -> Started:
         weights = sum(weight.numel() for weight in self.engine.model.parameters())
         batches = self.feed.plan(self.progress.epoch)
-        padding, left_out = waste(batches, *self.train.lengths()).total, len(self.splits.train) - len(self.train.source)
-        precision = str(self.engine.precision)[6:]
-        return Started(self.progress.step, weights, str(self.engine.device), precision, len(batches), padding, left_out, self.world.size)
+        precision, padding = str(self.engine.precision)[6:], self.train.padding(batches)
+        return Started(self.progress.step, weights, str(self.engine.device), precision, len(batches), padding, self.train.left_out, self.world.size)
 
     def rate(self, step: int) -> float:
         """The learning rate of an update: what the schedule says, halved as often as the run diverged."""
@@ -105,9 +106,9 @@ class _Run:
         look = f"gradient norm {', '.join(f'{norm:.3g}' for norm in self.progress.norms)} over the last {len(self.progress.norms)} steps"
         if fed is not None and self.world.first:
             name = f"bad-step-{step:08d}.json"
-            sides = {side: getattr(fed.batch, side).ids.tolist() for side in ("source", "target")}
+            record = {"step": step, "rows": fed.rows.tolist(), "batch": [side.tolist() for side in leaves(fed.batch)]}
             with suppress(OSError):  # the disk may be full as well
-                storage.replace_file(self.run / name, [json.dumps({"step": step, "rows": fed.rows.tolist(), **sides}).encode()])
+                storage.replace_file(self.run / name, [json.dumps(record).encode()])
                 look += f"; batch saved to {self.run / name}"
         fix = f"a lower rate: training.learning_rate={self.training.learning_rate / 2 ** (self.training.tries + 1):g}"
         return TrainingError("T001", f"the {what} at step {step:,}", look=look, fix=fix)
@@ -128,24 +129,14 @@ class _Run:
         note = f"went back to step {self.progress.step:,} and halved the learning rate to {rate:.3g} ({halvings} of {tries} tries)"
         return Trouble(step, TrainingError("T001", error.headline, look=error.parts["look"], note=note))
 
-    def valid_loss(self, model: torch.nn.Module) -> float:
-        """Per target symbol, in float32, without smoothing."""
-        total = torch.zeros((), dtype=torch.float64)
-        count = 0
-        coins = torch.Generator()
-        for rows in plan(*self.valid.lengths(), tokens_per_batch=self.training.tokens_per_batch, seed=0, epoch=0):
-            loss = self.task.loss(model, to(self.task.batch(self.valid, rows.tolist()), self.engine.device), 0.0, 1.0, coins)
-            total, count = total + loss.nll.double().cpu(), count + int(loss.count)
-        return self.world.agreed(float(total) / max(count, 1))
-
     def evaluate(self) -> Evaluation:
         """Score the validation data, in every process alike."""
         progress, few = self.progress, self.training.evaluate_examples
         with self.engine.evaluating() as model:
-            loss = self.valid_loss(model)
-            if not math.isfinite(loss):
-                raise self.diverged("validation loss stopped being a number", progress.step)
-            scores = self.task.evaluate(model, self.splits.valid[:few], self.greedy) if few else []
+            loss, scores = self.task.validate(model, self.valid, self.splits.valid, self.greedy, self.training.tokens_per_batch, few)
+        loss = self.world.agreed(loss)
+        if not math.isfinite(loss):
+            raise self.diverged("validation loss stopped being a number", progress.step)
         deciding = scores[0] if scores else Perplexity().from_loss(loss, 1)
         value = self.world.agreed(deciding.value if deciding.higher_is_better else -deciding.value)
         best = progress.best is None or value > progress.best
@@ -168,7 +159,8 @@ class _Run:
     def save(self) -> None:
         """A checkpoint of now; every process takes part in gathering it, the first one writes."""
         engine = self.engine
-        snapshot = take(self.progress, engine.model, engine.optimizer, engine.averages)
+        carried = [self.world.rows_of_all(part, engine.rows) for part in leaves(engine.carried)]
+        snapshot = take(self.progress, engine.model, engine.optimizer, engine.averages, carried)
         if self.saver:
             self.saver.save(self.progress.step, snapshot)
 
@@ -266,6 +258,8 @@ def train(
 
 def _go_on(state: _Run, stop: Callable[[], bool]) -> Iterator[Event]:
     training, reason = state.training, "finished"
+    if state.progress.step == 0 and state.task.fit(state.engine.model, state.train):
+        state.progress.step = training.steps  # all that was to be learned is counted
     while state.due() or (reason == "finished" and state.progress.step < training.steps):
         try:
             if state.due():

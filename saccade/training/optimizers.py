@@ -23,6 +23,8 @@ _SHOWN = 12  # names in a message
 def build_optimizer(training: Training, model: nn.Module) -> torch.optim.Optimizer:
     """Over the groups of `weight_groups` (`UsageError` C012 as there), fused where torch has it; `set_rates` comes before every update."""
     groups = weight_groups(training, model)
+    if not groups:  # a model that learns by counting: torch wants something to hold
+        groups = [{"params": [torch.zeros(0, requires_grad=True)], "factor": 1.0}]
     rate, betas = training.learning_rate, (training.beta1, training.beta2)
     if training.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=training.momentum, fused=True)
@@ -65,7 +67,7 @@ def weight_groups(training: Training, model: nn.Module) -> list[dict[str, Any]]:
         decay = _last_match(training.decays, called, training.weight_decay)
         new = {"params": [], "factor": factor, "lr": training.learning_rate * factor, "weight_decay": decay}
         groups.setdefault((factor, decay), new)["params"].append(weight)
-    if not groups:
+    if not groups and training.freeze:
         raise _refusal("training.freeze", list(training.freeze), "it leaves nothing to train", "fewer patterns")
     return list(groups.values())
 

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..batches.lengths import plan
 from ..errors import UsageError
 from ..tasks import Splits, Task
-from ..types import Batch, to
+from ..types import to
 from .optimizers import build_optimizer, set_rates
 from .settings import Training, pick_device, pick_precision
 
@@ -115,12 +114,12 @@ def _rising(task: Task, splits: Splits, training: Training, rates: list[float], 
     return losses, False
 
 
-def _batches(task: Task, splits: Splits, training: Training, seed: int) -> Iterator[Batch]:
+def _batches(task: Task, splits: Splits, training: Training, seed: int) -> Iterator[Any]:
     """Epoch after epoch, without an end."""
     examples, epoch = task.examples(splits.train), 0
     while True:
-        for rows in plan(*examples.lengths(), tokens_per_batch=training.tokens_per_batch, seed=seed, epoch=epoch):
-            yield task.batch(examples, rows.tolist())
+        for rows in examples.plan(training.tokens_per_batch, seed, epoch):
+            yield examples.batch(rows.tolist())
         epoch += 1
 
 

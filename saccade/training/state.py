@@ -41,7 +41,7 @@ class Progress:
     """(step, value) of every evaluation, higher is better."""
 
 
-def take(progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer, averages: Sequence[Tensor] = ()) -> Snapshot:
+def take(progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer, averages: Sequence[Tensor] = (), carried: Sequence[Tensor] = ()) -> Snapshot:
     """A run as it stands; the tensors are those that go on being trained until they are `copied`.
 
     Tensors that are shared out over processes are gathered: all processes must take part.
@@ -49,7 +49,8 @@ def take(progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer,
     names: dict[Tensor, str] = {weight: name for name, weight in model.named_parameters()}
     kept = {f"{key}|{names[weight]}": full(value) for weight, entries in optimizer.state.items() for key, value in entries.items() if isinstance(value, Tensor)}
     moving = {f"average|{name}": full(shared_as(weight, average)) for average, (name, weight) in zip(averages, model.named_parameters(), strict=False)}
-    return Snapshot({"model.safetensors": weights_of(model), "optimizer.safetensors": {**kept, **moving}}, json.dumps(asdict(progress)))
+    going = {f"carried|{number}": part.contiguous() for number, part in enumerate(carried)}
+    return Snapshot({"model.safetensors": weights_of(model), "optimizer.safetensors": {**kept, **moving, **going}}, json.dumps(asdict(progress)))
 
 
 def restore_state(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer, averages: Sequence[Tensor] = ()) -> Progress:
@@ -58,7 +59,8 @@ def restore_state(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Opt
     kept: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for key, tensor in load_file(checkpoint / "optimizer.safetensors").items():
         entry, name = key.split("|", 1)
-        kept[name][entry] = tensor
+        if entry != "carried":
+            kept[name][entry] = tensor
     moving = iter(averages)
     optimizer.state.clear()
     for name, weight in model.named_parameters():
@@ -70,6 +72,12 @@ def restore_state(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Opt
             optimizer.state[weight] = {key: like(weight, tensor) if tensor.ndim else tensor.to(weight.device) for key, tensor in entries.items()}
     state = json.loads((checkpoint / "state.json").read_text())
     return Progress(**{**state, "history": [(step, value) for step, value in state["history"]]})
+
+
+def restore_carried(checkpoint: Path) -> list[Tensor]:
+    """What the batches of a checkpoint carried on, all rows of it."""
+    kept = load_file(checkpoint / "optimizer.safetensors")
+    return [kept[key] for key in sorted((key for key in kept if key.startswith("carried|")), key=lambda key: int(key[8:]))]
 
 
 def average_weights(run: Path, count: int) -> dict[str, Tensor]:

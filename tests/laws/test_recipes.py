@@ -52,7 +52,7 @@ def test_a_recipe_learns_eight_examples_by_heart(name):
     task.learn(Splits(raw, [], []))
     torch.manual_seed(0)
     model = task.build()
-    batch = task.batch(task.examples(raw), range(8))
+    batch = task.examples(raw).batch(range(8))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     for _ in range(150):
         loss = task.loss(model, to(batch, "cpu"), 0.0, 1.0, torch.Generator())

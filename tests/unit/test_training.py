@@ -147,8 +147,8 @@ def test_gradients_do_not_depend_on_how_a_batch_is_split(tmp_path):
     run = Run.begin(toys.recipe(tmp_path, encoder={"dropout": 0.0}, decoder={"dropout": 0.0}), tmp_path / "run")
     torch.manual_seed(0)
     model, examples, coins = run.task.build(), run.task.examples(run.splits.train), torch.Generator()
-    whole = run.task.loss(model, run.task.batch(examples, range(10)), 0.1, 1.0, coins)
-    parts = [run.task.loss(model, run.task.batch(examples, rows), 0.1, 1.0, coins) for rows in (range(3), range(3, 10))]
+    whole = run.task.loss(model, examples.batch(range(10)), 0.1, 1.0, coins)
+    parts = [run.task.loss(model, examples.batch(rows), 0.1, 1.0, coins) for rows in (range(3), range(3, 10))]
     torch.testing.assert_close(sum(part.total for part in parts), whole.total)
     assert sum(int(part.count) for part in parts) == int(whole.count)
 

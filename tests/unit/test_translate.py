@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from saccade.batches.examples import Pairs
 from saccade.errors import DataError
-from saccade.tasks import Examples, Splits
+from saccade.tasks import Splits
 from saccade.tasks.translate import Translate
 from saccade.text.corpus import Pair
 from saccade.text.tokenizers.characters import Characters
@@ -21,7 +22,7 @@ def taught(pairs: list[Pair] = PAIRS, **settings: object) -> Translate:
     return task
 
 
-def lists(examples: Examples) -> list[list[list[int]]]:
+def lists(examples: Pairs) -> list[list[list[int]]]:
     return [[row.tolist() for row in side] for side in examples]
 
 
@@ -48,7 +49,7 @@ def test_a_batch_is_what_lists_padded_are(tmp_path: Path) -> None:
     source, target = expected(task, [PAIRS[i] for i in (0, 2, 4, 5)])
     for examples in (task.examples(PAIRS), task.examples(PAIRS, tmp_path / "store")):
         for rows in ([0], [3, 1, 0], [2, 2]):
-            batch = task.batch(examples, rows)
+            batch = examples.batch(rows)
             for found, wanted in ((batch.source, pad([source[i] for i in rows])), (batch.target, pad([target[i] for i in rows]))):
                 assert torch.equal(found.ids, wanted.ids)
                 assert torch.equal(found.lengths, wanted.lengths)

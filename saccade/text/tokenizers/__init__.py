@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 from ...types import Piece
 
@@ -14,6 +15,8 @@ class Tokenizer(ABC):
     Ids 0 to 3 are PAD, BOS, EOS and UNK (`saccade.types`); no text can produce the first three.
     """
 
+    streams: ClassVar[bool] = False
+    """Can it learn from a text of any length, in memory that does not grow with it?"""
     size: int
     """How many ids there are, the four specials included (set by `learn` and `restore`)."""
 

@@ -12,6 +12,7 @@ _FIRST = UNK + 1  # the id of byte 0
 class Bytes(Tokenizer):
     """256 bytes and the specials; lone surrogates become U+FFFD."""
 
+    streams = True
     size = _FIRST + 256
 
     def learn(self, lines: Iterable[str]) -> None:

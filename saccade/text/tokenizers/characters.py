@@ -13,6 +13,8 @@ from ._state import pack, unpack
 class Characters(Tokenizer):
     """The `limit` most frequent code points of those that occur `minimum` times; any other is UNK."""
 
+    streams = True
+
     def __init__(self, *, limit: int = 10000, minimum: int = 1) -> None:
         at_least(1, limit=limit, minimum=minimum)
         self.limit, self.minimum = limit, minimum

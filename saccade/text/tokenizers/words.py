@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import groupby
+from itertools import chain, groupby
+from typing import Literal
 from unicodedata import category
 
 from ...types import UNK
@@ -22,20 +23,26 @@ class Words(Tokenizer):
 
     One space between two pieces goes without saying; a piece that touches the one before begins with U+FFED; every other run
     of white space is a piece.  A mark is never longer than one character, so a lone U+FFED in a text is not taken for a joiner.
+    `split` "spaces" takes a text that was cut into words before: whatever stands between white space is one, and how much of it
+    there was is forgotten.
     """
 
-    def __init__(self, *, limit: int = 32000, minimum: int = 1) -> None:
+    streams = True
+
+    def __init__(self, *, limit: int = 32000, minimum: int = 1, split: Literal["marks", "spaces"] = "marks") -> None:
         at_least(1, limit=limit, minimum=minimum)
-        self.limit, self.minimum = limit, minimum
+        self.limit, self.minimum, self.as_cut = limit, minimum, split == "spaces"
         self._become(Vocabulary())
 
     def learn(self, lines: Iterable[str]) -> None:
         """Count the words of `lines`."""
-        symbols = (symbol for line in lines for run in _explicit(line) for symbol in _symbols(run))
+        symbols = (symbol for line in lines for symbol in (line.split() if self.as_cut else chain.from_iterable(map(_symbols, _explicit(line)))))
         self._become(Vocabulary.count(symbols, limit=self.limit, minimum=self.minimum))
 
     def pieces(self, text: str) -> list[Piece]:
         """The words of `text`; a space that goes without saying belongs to the word after it."""
+        if self.as_cut:
+            return [Piece(self._vocabulary.ids([run[0]])[0], run[0], *run.span()) for run in re.finditer(r"\S+", text)]
         found: list[Piece] = []
         start = end = 0
         for run in _RUNS.findall(text):
@@ -51,6 +58,8 @@ class Words(Tokenizer):
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, without BOS and EOS."""
+        if self.as_cut:
+            return self._vocabulary.ids(text.split())
         ids: list[int] = []
         for run in _explicit(text):
             known = self._cache.get(run)
@@ -66,6 +75,8 @@ class Words(Tokenizer):
         """The words of `ids` with the spaces that go without saying."""
         shown = [i for i in ids if i >= UNK]
         symbols = ["\u2047" if i == UNK else symbol for i, symbol in zip(shown, self._vocabulary.symbols(shown))]
+        if self.as_cut:
+            return " ".join(symbols)
         parts: list[str] = []
         for before, symbol in zip(["\n", *symbols], symbols):
             if len(symbol) > 1 and symbol[0] == _JOINER:
