@@ -6,7 +6,7 @@
     attention/  query      -> context        who looks at what: scores, masks, watching
     encoders/   Padded     -> Encoding       what the source says
     decoders/   Encoding   -> logits, state  what to say next
-    search/     decoder    -> sequences      greedy, beamed, forced, sampled while training
+    search/     decoder    -> sequences      greedy, beamed, sampled, forced while training
     metrics/    sequences  -> a score        with its signature
     tasks/      all of it  -> a number       data + model + loss + metric
     training/   task       -> events         an iterator; checkpoints, schedules
@@ -28,7 +28,7 @@ _PUBLIC = {
     "attention": ["Attention", "MultiHead", "watching"],
     "encoders": ["Encoder"],
     "decoders": ["Decoder"],
-    "search": ["Hypotheses", "Search", "beam_search"],
+    "search": ["Hypotheses", "Sampling", "Search", "beam_search", "sample"],
     "models": ["Seq2Seq"],
     "tasks": ["Task"],
     "training": ["Training", "train"],

@@ -55,3 +55,48 @@ def forced_prefix(prefix: Padded, prompt: int) -> Constraint:
         return torch.where((place < prefix.lengths[sentence])[:, None], only, scores)
 
     return constraint
+
+
+def temperature(degree: float) -> Constraint:
+    """Chances to the power 1 / degree: below 1 the probable becomes more probable, at 0 it is certain (of equals the first)."""
+    if degree == 0:
+        return top_k(1)
+    return lambda scores, tokens, sentence: scores / degree
+
+
+def top_k(size: int) -> Constraint:
+    """Only the `size` most probable symbols, of equals the first (Fan et al. 2018, section 5.1)."""
+
+    def constraint(scores: Tensor, tokens: Tensor, sentence: Tensor) -> Tensor:
+        if size >= scores.shape[1]:
+            return scores
+        least = scores.topk(size).values[:, -1:]  # where equals stand topk leaves open
+        above, equal = scores > least, scores == least
+        room = size - above.sum(1, keepdim=True)
+        return scores.masked_fill(~(above | (equal & (equal.cumsum(1) <= room))), float("-inf"))
+
+    return constraint
+
+
+def top_p(mass: float) -> Constraint:
+    """Only the nucleus: the fewest symbols that hold `mass` of the chance together, of equals the first (Holtzman et al. 2020, equation 2)."""
+    return lambda scores, tokens, sentence: _fewest(scores, -scores, mass)
+
+
+def typical(mass: float) -> Constraint:
+    """Only symbols about as surprising as one expects: the fewest that hold `mass`, by distance from the entropy (Meister et al. 2023, equation 9)."""
+
+    def constraint(scores: Tensor, tokens: Tensor, sentence: Tensor) -> Tensor:
+        surprise = -scores.log_softmax(-1)
+        entropy = (surprise.neg().exp() * surprise).nansum(1, keepdim=True)  # 0 times infinity is nothing
+        return _fewest(scores, (surprise - entropy).abs(), mass)
+
+    return constraint
+
+
+def _fewest(scores: Float[Tensor, "R V"], cost: Float[Tensor, "R V"], mass: float) -> Float[Tensor, "R V"]:
+    """The cheapest symbols, of equals the first, until they hold `mass` of the chance; at least one."""
+    order = cost.argsort(dim=1, stable=True)
+    chances = scores.softmax(-1).gather(1, order)
+    before = chances.cumsum(1, dtype=torch.float64) - chances
+    return scores.masked_fill(torch.empty_like(order, dtype=torch.bool).scatter_(1, order, before >= mass), float("-inf"))
