@@ -2,7 +2,7 @@
 
     text/       files      -> ids            corpus, tokenizers, vocabulary
     batches/    ids        -> Padded         order, buckets by length
-    layers/     parts too small to have a stage: cells, positions, embeddings, feed-forward
+    layers/     parts too small to have a stage: cells, linears, positions, embeddings, feed-forward
     attention/  query      -> context        who looks at what: scores, masks, watching
     encoders/   Padded     -> Encoding       what the source says
     decoders/   Encoding   -> logits, state  what to say next

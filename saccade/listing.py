@@ -15,6 +15,7 @@ FAMILIES = {
     "decoders": "saccade.decoders",
     "scores": "saccade.attention.scores",
     "cells": "saccade.layers.cells",
+    "linears": "saccade.layers.linears",
     "positions": "saccade.layers.positions",
     "tokenizers": "saccade.text.tokenizers",
     "metrics": "saccade.metrics",

@@ -54,7 +54,18 @@ def test_the_map_names_every_stage_and_no_other():
     assert drawn == {path.name for path in PACKAGE.iterdir() if path.is_dir() and (path / "__init__.py").exists()}
 
 
-FAMILIES = ["text/tokenizers", "layers/cells", "layers/positions", "attention/scores", "encoders", "decoders", "metrics", "tasks", "training/schedules"]
+FAMILIES = [
+    "text/tokenizers",
+    "layers/cells",
+    "layers/linears",
+    "layers/positions",
+    "attention/scores",
+    "encoders",
+    "decoders",
+    "metrics",
+    "tasks",
+    "training/schedules",
+]
 WRAPPERS = {("rotary", "sinusoidal"), ("scaled_dot", "dot")}
 """A member may import a sibling only to share its formula."""
 

@@ -8,6 +8,8 @@ from torch.nn import functional
 from ..errors import UsageError
 from ..families import Make
 from ..layers.dropout import Dropout
+from ..layers.linears import Linear
+from ..layers.linears.real import Real
 from ..layers.positions import Position
 from .scores import Score
 from .softmax import masked_softmax
@@ -50,20 +52,24 @@ class Attention(nn.Module):
 class MultiHead(nn.Module):
     """H attentions side by side; to the score, the head axis is one more batch axis (Vaswani et al. 2017, section 3.2.2)."""
 
-    def __init__(self, query_dim: int, memory_dim: int, score: Make[Score], *, heads: int, dropout: float = 0.0) -> None:
+    def __init__(self, query_dim: int, memory_dim: int, score: Make[Score], *, heads: int, dropout: float = 0.0, linear: Make[Linear] = Real) -> None:
         super().__init__()
         if query_dim % heads:
             able = ", ".join(str(h) for h in range(1, query_dim + 1) if query_dim % h == 0 and h <= 16)
             raise UsageError("C012", f"heads = {heads} does not divide dim = {query_dim}", fix=f"heads could be {able}")
         self.heads, width = heads, query_dim // heads
-        self.query = nn.Linear(query_dim, query_dim)
-        self.key_value = nn.Linear(memory_dim, 2 * query_dim)
-        self.output = nn.Linear(query_dim, query_dim)
+        self.query = linear(query_dim, query_dim)
+        self.key_value = linear(memory_dim, query_dim, maps=2)
+        self.output = linear(query_dim, query_dim)
+        if width % self.query.block:
+            raise UsageError(
+                "C012",
+                f"heads = {heads} of dim = {query_dim} are {width} features each, which cuts numbers of {self.query.block} features in two",
+                fix=f"a dim that is a multiple of {self.query.block * heads}, other heads, or linear = 'real'",
+            )
         self.attention = Attention(score(width, width), dropout=dropout)
-        for part in (self.query.weight, *self.key_value.weight.chunk(2), self.output.weight):
-            nn.init.xavier_uniform_(part)
-        for linear in (self.query, self.key_value, self.output):
-            nn.init.zeros_(linear.bias)
+        for part in (self.query, self.key_value, self.output):
+            part.glorot()
 
     def split(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B H T d"]:
         """One slice of the features for each head."""

@@ -14,6 +14,8 @@ from ..families import Make
 from ..layers.dropout import Dropout
 from ..layers.embedding import Embedding, Output
 from ..layers.feedforward import Activation, FeedForward, Residual
+from ..layers.linears import Linear
+from ..layers.linears.real import Real
 from ..layers.positions import Position
 from ..layers.positions.sinusoidal import Sinusoidal
 from ..types import Encoding
@@ -83,6 +85,7 @@ class Transformer(Decoder):
         norm: Literal["pre", "post"] = "pre",
         position: Make[Position] = Sinusoidal,
         score: Make[Score] = ScaledDot,
+        linear: Make[Linear] = Real,
         dropout: float = 0.1,
         attention_dropout: float = 0.0,
         tied: bool = True,
@@ -90,7 +93,7 @@ class Transformer(Decoder):
         super().__init__(vocab, memory_dim)
 
         def heads_over(width: int) -> MultiHead:
-            return MultiHead(dim, width, score, heads=heads, dropout=attention_dropout)
+            return MultiHead(dim, width, score, heads=heads, dropout=attention_dropout, linear=linear)
 
         self.position = position(dim, heads)
         self.embedding = Embedding(vocab, dim, scale=True)
@@ -100,7 +103,7 @@ class Transformer(Decoder):
                 dim,
                 heads_over(dim),
                 None if memory_dim is None else heads_over(memory_dim),
-                FeedForward(dim, feed_forward or 4 * dim, activation=activation, dropout=dropout),
+                FeedForward(dim, feed_forward or 4 * dim, activation=activation, dropout=dropout, linear=linear),
                 norm,
                 dropout,
             )

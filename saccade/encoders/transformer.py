@@ -13,6 +13,8 @@ from ..families import Make
 from ..layers.dropout import Dropout
 from ..layers.embedding import Embedding
 from ..layers.feedforward import Activation, FeedForward, Residual
+from ..layers.linears import Linear
+from ..layers.linears.real import Real
 from ..layers.positions import Position
 from ..layers.positions.sinusoidal import Sinusoidal
 from ..types import Encoding, Padded
@@ -48,6 +50,7 @@ class Transformer(Encoder):
         norm: Literal["pre", "post"] = "pre",
         position: Make[Position] = Sinusoidal,
         score: Make[Score] = ScaledDot,
+        linear: Make[Linear] = Real,
         dropout: float = 0.1,
         attention_dropout: float = 0.0,
     ) -> None:
@@ -59,8 +62,8 @@ class Transformer(Encoder):
         self.layers = nn.ModuleList(
             Layer(
                 dim,
-                MultiHead(dim, dim, score, heads=heads, dropout=attention_dropout),
-                FeedForward(dim, feed_forward or 4 * dim, activation=activation, dropout=dropout),
+                MultiHead(dim, dim, score, heads=heads, dropout=attention_dropout, linear=linear),
+                FeedForward(dim, feed_forward or 4 * dim, activation=activation, dropout=dropout, linear=linear),
                 norm,
                 dropout,
             )

@@ -7,7 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..families import Make
 from .dropout import Dropout
+from .linears import Linear
+from .linears.real import Real
 
 Activation = Literal["relu", "gelu"]
 
@@ -15,14 +18,13 @@ Activation = Literal["relu", "gelu"]
 class FeedForward(nn.Module):
     """Two linear maps with a bend between them, at each position alone: W2 f(W1 x)."""
 
-    def __init__(self, dim: int, hidden: int, *, activation: Activation = "relu", dropout: float = 0.0) -> None:
+    def __init__(self, dim: int, hidden: int, *, activation: Activation = "relu", dropout: float = 0.0, linear: Make[Linear] = Real) -> None:
         super().__init__()
-        self.expand, self.contract = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
+        self.expand, self.contract = linear(dim, hidden), linear(hidden, dim)
         self.activation = activation
         self.dropout = Dropout(dropout)
-        for linear in (self.expand, self.contract):
-            nn.init.xavier_uniform_(linear.weight)
-            nn.init.zeros_(linear.bias)
+        self.expand.glorot()
+        self.contract.glorot()
 
     def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
         """The same shape."""

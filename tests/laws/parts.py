@@ -13,6 +13,7 @@ from saccade.types import Encoding, pad
 V, D, B, S = 6, 8, 3, 5
 SCORES = members("saccade.attention.scores")
 CELLS = members("saccade.layers.cells")
+LINEARS = members("saccade.layers.linears")
 POSITIONS = members("saccade.layers.positions")
 ENCODERS = members("saccade.encoders")
 SIZE = {"dim": 8, "layers": 2}
@@ -25,6 +26,7 @@ VARIANTS: dict[str, dict] = {
     "transformer": {"name": "transformer", "heads": 2},
     "transformer-post": {"name": "transformer", "heads": 2, "norm": "post", "position": "learned", "activation": "gelu"},
     "transformer-rotary": {"name": "transformer", "heads": 2, "position": "rotary", "score": "additive", "tied": False},
+    "transformer-quaternion": {"name": "transformer", "heads": 2, "linear": "quaternion"},
 }
 """Every decoder, and what its knobs change about how it decodes; a new file in the folder joins by itself."""
 for _name in members("saccade.decoders"):
