@@ -35,9 +35,9 @@ from saccade.types import BOS, UNK, detach, pad
 
 LEVELS, FIRST = 256, UNK + 1
 """A sample of level n has the id FIRST + n."""
-WAVENET = {"name": "convolutional", "gate": "tanh", "dim": 32, "layers": 20, "kernel": 2, "skip": 128, "tied": False, "dropout": 0.0}
+WAVENET = {"name": "convolutional", "gate": "tanh", "dim": 48, "layers": 20, "kernel": 2, "skip": 128, "tied": False, "dropout": 0.0}
 DILATED, UNDILATED = {**WAVENET, "dilation": "doubling", "cycle": 10}, WAVENET
-ROWS, CUT = 4, 1000
+ROWS, CUT = 8, 500
 """An update: so many recordings of about the same length, so many samples of each."""
 RATE = 3e-3
 BETTER_THAN_MARKOV, BETTER_THAN_UNDILATED, FASTER = 0.5, 0.15, 20.0

@@ -37,7 +37,9 @@ class Layer(nn.Module):
     `onward` leads back to the stack's width; a layer without it, the last under skip sums, adds nothing.
     """
 
-    def __init__(self, conv: CausalConv, gate: Gate, narrow: nn.Module | None, onward: nn.Module | None, look: Attention | None, memory_dim: int | None) -> None:
+    def __init__(
+        self, conv: CausalConv, gate: Gate, narrow: nn.Module | None, onward: nn.Module | None, look: Attention | None, memory_dim: int | None
+    ) -> None:
         super().__init__()
         self.narrow, self.conv, self.gate, self.onward, self.cross_attention = narrow, conv, gate, onward, look
         self.answer = None if look is None or memory_dim is None else nn.Linear(memory_dim, conv.input_dim)
@@ -70,7 +72,7 @@ class Convolutional(Decoder):
     `dilation` "doubling" spaces a layer's inputs 1, 2, 4 ... apart, for `cycle` layers, then again from 1.  `bottleneck` is the width inside a
     layer, between two linear maps (Dauphin, section 2).  With `skip` the output reads not the last layer but the sum of linear
     images of all of them, so many features wide, through two rectifiers (van den Oord, figure 4).  With a source every layer
-    looks at it once (Gehring, section 3.3).  `UsageError` C012 if a width, a length or a count is below 1, or `tied` cannot be.
+    looks at it once (Gehring, section 3.3).  `UsageError` C012 if `layers`, `kernel` or `cycle` is below 1 or `tied` cannot be.
     """
 
     def __init__(
