@@ -23,6 +23,19 @@ VARIANTS: dict[str, dict] = {
     "recurrent-before": {"name": "recurrent", "attend": "before", "readout": "maxout", "cell": "lstm"},
     "recurrent-fused": {"name": "recurrent", "input_feeding": False, "residual": True, "layers": 3},
     "recurrent-blind": {"name": "recurrent", "score": "none", "cell": "lstm", "tied": False},
+    "convolutional": {"name": "convolutional", "kernel": 3},
+    "convolutional-wavenet": {
+        "name": "convolutional",
+        "gate": "tanh",
+        "kernel": 2,
+        "dilation": "doubling",
+        "cycle": 2,
+        "skip": 6,
+        "layers": 3,
+        "tied": False,
+        "score": "additive",
+    },
+    "convolutional-relu": {"name": "convolutional", "gate": "relu", "bottleneck": 5, "embedding": 6, "kernel": 4, "tied": False},
     "transformer": {"name": "transformer", "heads": 2},
     "transformer-post": {"name": "transformer", "heads": 2, "norm": "post", "position": "learned", "activation": "gelu"},
     "transformer-rotary": {"name": "transformer", "heads": 2, "position": "rotary", "score": "additive", "tied": False},
@@ -31,7 +44,7 @@ VARIANTS: dict[str, dict] = {
 """Every decoder, and what its knobs change about how it decodes; a new file in the folder joins by itself."""
 for _name in members("saccade.decoders"):
     VARIANTS.setdefault(_name, {"name": _name})
-LANGUAGE_MODELS = ["recurrent", "transformer"]
+LANGUAGE_MODELS = ["recurrent", "convolutional", "convolutional-wavenet", "transformer"]
 DECODERS = [*VARIANTS, *(f"{name}-lm" for name in LANGUAGE_MODELS)]
 
 

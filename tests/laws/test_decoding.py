@@ -233,7 +233,9 @@ def test_a_decoder_whose_logits_are_not_linear_writes_forward_and_nothing_else()
 
 
 @pytest.mark.parametrize("score", SCORES)
-@pytest.mark.parametrize("name", ["recurrent", "recurrent-before", "recurrent-fused", "transformer", "transformer-post"])
+@pytest.mark.parametrize(
+    "name", ["recurrent", "recurrent-before", "recurrent-fused", "convolutional", "convolutional-wavenet", "transformer", "transformer-post"]
+)
 def test_every_score_drives_every_decoder_and_every_weight_learns(name, score):
     decoder = make_decoder(name, score=score).train()
     encoding = make_encoding()
