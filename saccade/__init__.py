@@ -14,7 +14,7 @@
 
 Imports run one way:
     errors <- storage <- tensors <- types <- families <- text <- batches <- layers <- attention <- encoders <- decoders <- search <- models <- metrics
-    <- tasks <- training <- recipe <- run <- serving <- dates doctor listing display <- supervise <- space <- study <- demo tune <- cli
+    <- tasks <- training <- recipe <- run <- serving <- dates doctor listing display prompting <- supervise <- space <- study <- demo tune <- cli
 A folder that holds a contract in its `__init__` is a family: every other file in it is one member, and nothing is registered.
 """
 
@@ -23,13 +23,13 @@ import importlib
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "types": ["Batch", "Encoding", "Look", "Loss", "Padded", "Piece"],
+    "types": ["Batch", "Encoding", "Look", "Loss", "Padded", "Piece", "Symbol"],
     "errors": ["DataError", "ModelError", "ResourceError", "SaccadeError", "TrainingError", "UsageError"],
     "attention": ["Attention", "MultiHead", "watching"],
     "encoders": ["Encoder"],
     "decoders": ["Decoder"],
     "search": ["Hypotheses", "Sampling", "Search", "beam_search", "sample"],
-    "models": ["Seq2Seq"],
+    "models": ["LanguageModel", "Seq2Seq"],
     "tasks": ["Task"],
     "training": ["Training", "train"],
     "recipe": ["Recipe", "read_recipe"],

@@ -210,14 +210,31 @@ def predict(
     n_best: Annotated[int, typer.Option(min=1, help="How many answers to each text.")] = 1,
     scores: Annotated[bool, typer.Option("--scores", help="Add each answer's log-probability.")] = False,
     prefix: Annotated[str, typer.Option(help="How every answer must begin.")] = "",
+    length: Annotated[int, typer.Option(help="Language models: how many symbols to say at most.")] = 200,
+    temperature: Annotated[float, typer.Option(help="Language models: below 1 bolder, 0 always the likeliest symbol.")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="Language models: draw from the K likeliest symbols only; 0 from all.")] = 0,
+    top_p: Annotated[float, typer.Option(help="Language models: draw from the fewest symbols that hold this probability.")] = 1.0,
+    typical: Annotated[float, typer.Option(help="Language models: draw from the most typical symbols that hold this probability.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Language models: another seed, another text.")] = 1,
+    stop: Annotated[list[str] | None, typer.Option(help="Language models: end before this text; again for more.", show_default=False)] = None,
+    samples: Annotated[int, typer.Option(help="Language models: how many continuations.")] = 1,
+    explain: Annotated[bool, typer.Option("--explain", help="Language models: probability, rank, entropy and alternatives of every symbol said.")] = False,
     attention: Annotated[Path | None, typer.Option(help="Draw where the model looked: .html, .png or .json.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Answer texts: one line in, one line out (with --n-best: rank TAB answer)."""
+    """Answer texts: one line in, one line out (with --n-best: rank TAB answer); a language model goes on with them.
+
+    saccade predict RUN "ROMEO:" --temperature 0.8 --stop "JULIET"        a language model continues, and prints while it does
+    """
+    from .prompting import Wanted, continue_prompts
     from .run import load
+    from .search import Sampling
     from .text.stream import chunks
 
     model = load(run)
+    if model.task.continues:
+        sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, typical=typical, seed=seed, longest=length)
+        return continue_prompts(model, texts or [], prefix, Wanted(sampling, stop or [], samples, explain, as_json))
     search = _search(model, max(beam or model.recipe.search.beam, n_best))
     looks = []
     for chunk in chunks(texts or [], sys.stdin.buffer, 1 if sys.stdin.isatty() else 1024):
@@ -236,6 +253,19 @@ def predict(
 
         for path in write(looks, attention):
             print(f"wrote {path}", file=sys.stderr)
+
+
+@app.command(name="score")
+def score_of_texts(
+    run: RunPath,
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts, or files of texts; stdin if left out.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """How likely a language model finds a text: the log-probability (nats) of every symbol, one a line; the sum goes to stderr."""
+    from .prompting import score_texts
+    from .run import load
+
+    score_texts(load(run), texts or [], as_json)
 
 
 def _search(model: "Model", beam: int | None) -> "Search":

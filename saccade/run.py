@@ -25,7 +25,7 @@ from . import __version__, storage
 from .errors import DataError, ModelError, ResourceError, SaccadeError, UsageError, printable
 from .metrics import Score
 from .recipe import Recipe, check, from_table, on_paper, read_recipe
-from .search import Search
+from .search import Sampling, Search
 from .tasks import Data, Prediction, Splits, Task
 from .tensors import write_tensors
 from .training.checkpoint import checkpoints, load_model, load_weights, space_for
@@ -33,7 +33,7 @@ from .training.distributed import join
 from .training.events import Event
 from .training.loop import train
 from .training.settings import pick_device
-from .types import Look
+from .types import Look, Symbol
 
 RECIPE, TOKENIZERS, BEGUN = "recipe.toml", "tokenizers.safetensors", "begun.json"
 FORMAT = 1
@@ -77,6 +77,14 @@ class Model:
             if not said or said[0].score == -math.inf:
                 raise _speechless(prefixes[number] if prefixes else "")
         return [Answer(text, said[0].text, said[0].score, said, self) for text, said in zip(texts, found, strict=True)]
+
+    def stream(self, prompt: str, sampling: Sampling | None = None, *, stops: Sequence[str] = ()) -> Iterator[str]:
+        """Go on with a prompt, piece by piece, up to one of `stops` or `sampling.longest` symbols; `UsageError` C026 if this model answers instead."""
+        return self.task.stream(self.network, prompt, sampling or Sampling(), stops)
+
+    def explain(self, text: str, *, prompt: str = "", alternatives: int = 5) -> list[Symbol]:
+        """How likely each symbol of a text was; `UsageError` C026 if this model answers instead."""
+        return self.task.explain(self.network, text, prompt, alternatives)
 
     def test(self, pairs: Sequence[Any], *, search: Search | None = None) -> list[Score]:
         """The task's metrics on these examples."""

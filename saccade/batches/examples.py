@@ -73,7 +73,7 @@ class Texts(Examples):
         self.rows = np.flatnonzero(lines.lengths <= (longest or lines.lengths.max(initial=0)))
         self.left_out = len(lines) - len(self.rows)
         if not len(self.rows):
-            raise DataError("D028", f"every line is longer than {longest} symbols", fix=f"longest={int(lines.lengths.min(initial=1))}")
+            raise DataError("D028", f"every line is longer than {longest} symbols", fix=f"longest={int(lines.lengths.min())}")
 
     def __len__(self) -> int:
         return len(self.rows)

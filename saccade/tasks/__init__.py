@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from ..batches.examples import Examples
 from ..errors import UsageError
 from ..metrics import Metric, Score
-from ..search import Search
-from ..search.sample import Sampling
+from ..search import Sampling, Search
 from ..types import Look, Loss, State, Symbol, to
 
 
@@ -79,6 +78,8 @@ class Task(ABC):
     """How many files of training data, at least and at most."""
     continues: ClassVar[bool] = False
     """Does `predict` go on with a prompt (`stream`, `explain`), instead of answering a text?"""
+    whole_lines: bool = True
+    """Is every line a text of its own?"""
     metrics: list[Metric]
     """The one that decides first."""
 
@@ -148,6 +149,14 @@ class Task(ABC):
     def stream(self, model: nn.Module, prompt: str, sampling: Sampling, stops: Sequence[str] = ()) -> Iterator[str]:
         """Go on with `prompt`, piece by piece as it is said; `UsageError` C026 if this task answers instead."""
         raise self._answers("continues no prompt")
+
+    def several(self, model: nn.Module, prompt: str, sampling: Sampling, samples: int, stops: Sequence[str] = ()) -> list[str]:
+        """So many continuations of one prompt; `UsageError` C026 if this task answers instead."""
+        raise self._answers("continues no prompt")
+
+    def unknown(self, text: str) -> list[str]:
+        """The parts of a text that the model never learned."""
+        return []
 
     def explain(self, model: nn.Module, text: str, prompt: str = "", alternatives: int = 5) -> list[Symbol]:
         """How likely each symbol of `text` was after `prompt` and the symbols before it; `UsageError` C026 if this task answers instead."""

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from ..decoders import Decoder
 from ..errors import UsageError, printable
+from ..search import Sampling, Step, sample, until
 from ..search.constraints import forbid
-from ..search.sample import Sampling, sample
-from ..search.stops import until
 from ..text.tokenizers import Tokenizer
 from ..types import BOS, EOS, PAD, UNK, Piece, Symbol
 
@@ -43,20 +42,21 @@ class Speaker:
 
     def stream(self, prompt: str, sampling: Sampling, stops: Sequence[str]) -> Iterator[str]:
         """See `LanguageModel.stream`."""
+        return until(self._spoken(int(step.symbols[0]) for step in self._steps(prompt, sampling, 1)), stops)
+
+    def several(self, prompt: str, sampling: Sampling, samples: int, stops: Sequence[str]) -> list[str]:
+        """See `LanguageModel.several`."""
+        steps = [step.symbols for step in self._steps(prompt, sampling, samples)]
+        return ["".join(until(self._spoken(row), stops)) for row in torch.stack(steps, 1).tolist()]
+
+    def _steps(self, prompt: str, sampling: Sampling, samples: int) -> Iterator[Step]:
         read = self.ids(prompt)
         if UNK in read and all(i in (BOS, EOS, UNK) for i in read):
             raise UsageError("C027", f"the model knows nothing of the prompt {printable(prompt)!r}", fix="a prompt in the language of its training text")
         if self.window:
             read = read[-max(1, self.window - sampling.longest) :]
-        steps = sample(
-            self.decoder,
-            None,
-            torch.tensor([read], device=self.device),
-            sampling,
-            constraints=[forbid([PAD, BOS, UNK])],
-            eos=EOS if self.documents else None,
-        )
-        return until(self._spoken(int(step.symbols[0]) for step in steps), stops)
+        asked, eos = torch.tensor([read], device=self.device), EOS if self.documents else None
+        return sample(self.decoder, None, asked, sampling, samples=samples, constraints=[forbid([PAD, BOS, UNK])], eos=eos)
 
     def _spoken(self, symbols: Iterable[int]) -> Iterator[str]:
         """What each symbol adds to the text; a character that is not complete yet waits for its rest."""
@@ -75,24 +75,29 @@ class Speaker:
 
     @torch.no_grad()
     def explain(self, text: str, prompt: str, alternatives: int) -> list[Symbol]:
-        """See `LanguageModel.explain`."""
+        """See `LanguageModel.explain`; a text without a prompt begins as the training text did."""
         ids, pieces = self.ids(prompt + text), self.pieces(prompt + text)
-        given = sum(piece.end <= len(prompt) for piece in pieces)
+        ids[0] = ids[0] if prompt else BOS
+        given, found = sum(piece.end <= len(prompt) for piece in pieces), list[Symbol]()
         memory, start = self.decoder.start(None, 1)
-        state, found = start, []
-        for read in torch.tensor([ids[:-1]], device=self.device).split(self.window or _PIECE, 1):
+        state = start
+        for left in range(0, len(pieces), self.window or _PIECE):
+            told = pieces[left : left + (self.window or _PIECE)]
+            read = torch.tensor([ids[left : left + len(told)]], device=self.device)
             logits, after = self.decoder(read, state, memory)
             state = start if self.window else after
-            found.append(logits[0].float().log_softmax(-1))
-        scores = torch.cat(found) if found else torch.zeros(0, 1)
-        return [self._symbol(piece, row, alternatives) for piece, row in zip(pieces[given:], scores[given:], strict=True)]
+            found += self._symbols(told, logits[0].float().log_softmax(-1), alternatives)
+        return found[given:]
 
-    def _symbol(self, piece: Piece, scores: Float[Tensor, "V"], alternatives: int) -> Symbol:
-        own = scores[piece.id]
-        best = scores.topk(min(alternatives, len(scores)))
-        others = [(self._text(int(i)), float(score)) for score, i in zip(*best, strict=True)]
-        entropy = -(scores.exp() * scores.clamp_min(-1e9)).sum()
-        return Symbol(piece, float(own), int((scores > own).sum()) + 1, float(entropy), others)
+    def _symbols(self, pieces: Sequence[Piece], scores: Float[Tensor, "T V"], alternatives: int) -> list[Symbol]:
+        own = scores.gather(1, torch.tensor([[piece.id] for piece in pieces], device=scores.device))
+        ranks, entropies = (scores > own).sum(1) + 1, -(scores.exp() * scores.clamp_min(-1e9)).sum(1)
+        best = scores.topk(min(alternatives, scores.shape[1]))
+        rows = zip(pieces, own[:, 0].tolist(), ranks.tolist(), entropies.tolist(), best.indices.tolist(), best.values.tolist(), strict=True)
+        return [
+            Symbol(piece, logprob, rank, entropy, [(self._text(i), score) for i, score in zip(ids, likeliest, strict=True)])
+            for piece, logprob, rank, entropy, ids, likeliest in rows
+        ]
 
     def _text(self, symbol: int) -> str:
         return "\n" if symbol == EOS else {PAD: "<pad>", BOS: "<bos>"}.get(symbol) or self.tokenizer.decode([symbol])

@@ -23,8 +23,7 @@ from ..metrics import Metric, Score
 from ..metrics.bits import Bits
 from ..metrics.perplexity import Perplexity
 from ..models import LanguageModel as Model
-from ..search import Search
-from ..search.sample import Sampling
+from ..search import Sampling, Search
 from ..text.passages import characters_of, read_passages, sample_of, split_at_the_end
 from ..text.tokenizers import Tokenizer
 from ..text.tokenizers.unigram import Unigram
@@ -66,7 +65,7 @@ class LanguageModel(Task):
                 raise UsageError("C012", f"{name} = {value}; it must be at least 1", fix=f"{name}=64")
         self.tokenizer: Tokenizer = tokenizer()
         self.decoder, self.context, self.reach, self.documents, self.longest = decoder, context, reach or context, documents, longest
-        self.carry, self._learned = carry, ""
+        self.carry, self.whole_lines, self._learned = carry, documents, ""
         self.metrics: list[Metric] = [Perplexity(), Bits(), Bits(per="word")]
 
     @cached_property
@@ -196,8 +195,8 @@ class LanguageModel(Task):
         return self._scores(self._measure(model, raw))
 
     def _scores(self, found: "_Measure") -> list[Score]:
-        perplexity, *bits = self.metrics
-        scores = [perplexity.score([found.nats, found.tokens]), *(each.score([found.nats, units]) for each, units in zip(bits, found[2:4], strict=True))]
+        units = (found.tokens, found.characters, found.words)
+        scores = [metric.score([found.nats, float(count)]) for metric, count in zip(self.metrics, units, strict=True)]
         unknown = f"|unknown:{found.unknown}" if found.unknown else ""
         return [score._replace(signature=score.signature + unknown) for score in scores]
 
@@ -247,6 +246,10 @@ class LanguageModel(Task):
         `UsageError` C027 if the model knows no symbol of the prompt.
         """
         return self._speaker(model).stream(prompt, sampling, stops)
+
+    def several(self, model: nn.Module, prompt: str, sampling: Sampling, samples: int, stops: Sequence[str] = ()) -> list[str]:
+        """So many continuations of one prompt, which is read once: see `stream`."""
+        return self._speaker(model).several(prompt, sampling, samples, stops)
 
     def explain(self, model: nn.Module, text: str, prompt: str = "", alternatives: int = 5) -> list[Symbol]:
         """How likely each symbol of `text` was after `prompt` and the symbols before it."""
