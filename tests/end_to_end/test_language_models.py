@@ -127,14 +127,9 @@ def test_scores_are_those_of_the_test(trained, tmp_path):
     assert said.err.splitlines()[-1].endswith(f"{sum(found) / len(found):.4f} a symbol") or said.err
 
 
-def test_a_text_from_stdin_is_scored_as_one(trained, tmp_path, monkeypatch):
-    text = write_text(tmp_path).read_text()
-    first = run("score", trained, write_text(tmp_path)).out
-    import io
-    import sys
-
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-    assert run("score", trained).out == first
+def test_a_text_from_stdin_is_scored_as_one(trained, tmp_path):
+    text = write_text(tmp_path)
+    assert run("score", trained, stdin=text.read_bytes()).out == run("score", trained, text).out
 
 
 # -- what people get wrong --
