@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 DECODING, ATTENTION, LAYERS, ENCODERS, SEARCH, FORCING = (
     f"tests/laws/test_{name}.py" for name in ("decoding", "attention", "layers", "encoders", "search", "forcing")
 )
-STEPWISE = "tests/laws/test_stepwise.py"
+STEPWISE, LINEARS = "tests/laws/test_stepwise.py", "tests/laws/test_linears.py"
 TRAINING, PARITY, BATCHES = "tests/unit/test_training.py", "tests/parity/test_torch_nn.py", "tests/unit/test_batches.py"
 SURVIVAL = "tests/unit/test_survival.py"
 
@@ -92,6 +92,10 @@ MUTANTS = [
     Mutant(
         "norm-outside", "layers/feedforward.py", "return self.norm(self.dropout.add(x, layer(x)))", "return x + self.norm(self.dropout(layer(x)))", (PARITY,)
     ),
+    Mutant("quaternion-signs", "layers/linears/quaternion.py", "(2, 1, -4, 3)", "(2, 1, 4, -3)", (LINEARS,)),
+    Mutant("quaternion-few-rows", "layers/linears/quaternion.py", "@ self.signs.mT", "@ self.signs", (LINEARS,)),
+    Mutant("quaternion-maps-drawn-as-one", "layers/linears/quaternion.py", ".chunk(self.maps)", ".chunk(1)", (LINEARS,)),
+    Mutant("quaternions-cut", "attention/attention.py", "if width % self.query.block:", "if False:", (LINEARS,)),
     Mutant("feeding-lost", "decoders/recurrent.py", "Said(cells, fed if self.feeds else state.fed)", "Said(cells, state.fed)", (DECODING,)),
     Mutant("recurrent-unmasked", "decoders/recurrent.py", "memory.keys, memory.values, memory.mask)", "memory.keys, memory.values)", (DECODING,)),
     Mutant(
