@@ -108,8 +108,8 @@ MUTANTS = [
     Mutant(
         "cells-restart",
         "decoders/recurrent.py",
-        "y, last = cell.sequence(self.dropout(x) if number else x, before)",
-        "y, last = cell.sequence(self.dropout(x) if number else x, cell.start(len(x)))",
+        "y, last = cell.sequence(self.drop(x) if number else x, before, kept)",
+        "y, last = cell.sequence(self.drop(x) if number else x, cell.start(len(x)), kept)",
         (DECODING,),
     ),
     Mutant("lstm-parts-swapped", "layers/cells/lstm.py", "torch.lstm_cell(x, state,", "torch.lstm_cell(x, (state[1], state[0]),", (LAYERS, PARITY)),
@@ -145,8 +145,8 @@ MUTANTS = [
     Mutant("smoothing-on-padding", "layers/cross_entropy.py", "(others * log_sum - (x.sum(-1) - x[:, PAD]))", "(x.shape[1] * log_sum - x.sum(-1))", (LAYERS,)),
     Mutant("smoothing-slope", "layers/cross_entropy.py", "torch.full_like(slope[:, :1], smoothing - 1)", "torch.full_like(slope[:, :1], -1.0)", (LAYERS,)),
     Mutant("linear-padding-counted", "layers/cross_entropy.py", "rows = (targets != PAD)", "rows = (targets >= PAD)", (LAYERS,)),
-    Mutant("linear-chunk-lost", "layers/cross_entropy.py", "weight_slope += logits.T @ chunk", "weight_slope = logits.T @ chunk", (LAYERS,)),
-    Mutant("linear-unsmoothed", "layers/cross_entropy.py", "(slopes - share * pull)", "slopes", (LAYERS, DECODING)),
+    Mutant("linear-chunk-lost", "layers/cross_entropy.py", "weight_slope.add_(grown) if len(weight_slope) else grown", "grown", (LAYERS,)),
+    Mutant("linear-unsmoothed", "layers/cross_entropy.py", "slopes = slopes - share * pull", "pass", (LAYERS, DECODING)),
     Mutant(
         "linear-underflow",
         "layers/cross_entropy.py",

@@ -91,12 +91,13 @@ def _slopes_in_place(logits: Float[Tensor, "R V"], bias: Float[Tensor, "V"], tar
     for piece, wanted in zip(logits.split(rows), targets[:, None].split(rows), strict=True):
         x = piece.to(bias.dtype).add_(bias)
         true, best = x.gather(1, wanted)[:, 0], x.amax(-1)
-        chances = x.softmax(-1)
+        chances = torch.softmax(x, -1, out=x)
         log_sum = best - chances.amax(-1).log()  # the likeliest symbol never underflows
         total, nll = total + (log_sum - (1 - smoothing) * true).sum(), nll + (log_sum - true).sum()
         chances.scatter_add_(1, wanted, chances.new_full(wanted.shape, smoothing - 1))
         slope += chances.sum(0)
-        piece.copy_(chances)
+        if piece.dtype != chances.dtype:  # else it is the piece itself
+            piece.copy_(chances)
     return _Chunk(total, nll, slope)
 
 
@@ -108,7 +109,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         rows = (targets != PAD).nonzero()[:, 0]
         x, wanted, matrix, share = features[rows].to(dtype), targets[rows], weight.to(dtype), smoothing / (len(weight) - 1)
         learning = any(ctx.needs_input_grad[:3])
-        found, weight_slope, bias_slope = [], torch.zeros_like(weight), torch.zeros_like(bias)
+        found, weight_slope, bias_slope = [], torch.zeros(0), torch.zeros_like(bias)
         total = nll = bias.new_zeros(())
         for chunk, targets_of_chunk in zip(x.split(CHUNK), wanted.split(CHUNK), strict=True):
             logits = chunk @ matrix.T
@@ -116,17 +117,21 @@ class _LinearCrossEntropy(torch.autograd.Function):
             total, nll = total + added.total, nll + added.nll
             if learning:
                 found.append(logits @ matrix)
-                weight_slope += logits.T @ chunk
+                grown = (logits.T @ chunk).to(weight.dtype)
+                weight_slope = weight_slope.add_(grown) if len(weight_slope) else grown
                 bias_slope += added.slope
-        pull, push = weight.sum(0) - weight[PAD], x.sum(0, dtype=weight.dtype)  # of all symbols but PAD, of all rows
-        total = total - share * (push @ pull + len(x) * (bias.sum() - bias[PAD]))
-        if learning:
+        slopes = torch.cat(found) if found else x
+        if smoothing:
+            pull, push = weight.sum(0) - weight[PAD], x.sum(0, dtype=weight.dtype)  # of all symbols but PAD, of all rows
+            total = total - share * (push @ pull + len(x) * (bias.sum() - bias[PAD]))
+            slopes = slopes - share * pull
+        if smoothing and learning:
             kept = weight_slope[PAD].clone(), bias_slope[PAD].clone()
             weight_slope -= share * push
             bias_slope -= share * len(x)
             weight_slope[PAD], bias_slope[PAD] = kept
-            slopes = torch.cat(found) if found else x
-            feature_slope = torch.zeros_like(features).index_copy_(0, rows, (slopes - share * pull).to(features.dtype))
+        if learning:
+            feature_slope = torch.zeros_like(features).index_copy_(0, rows, slopes.to(features.dtype))
             ctx.save_for_backward(feature_slope, weight_slope, bias_slope)
         return total, nll
 

@@ -36,6 +36,7 @@ VARIANTS: dict[str, dict] = {
         "score": "additive",
     },
     "convolutional-relu": {"name": "convolutional", "gate": "relu", "bottleneck": 5, "embedding": 6, "kernel": 4, "tied": False},
+    "recurrent-zaremba": {"name": "recurrent", "score": "none", "cell": "lstm", "readout": "none", "dropout_form": "variational"},
     "transformer": {"name": "transformer", "heads": 2},
     "transformer-post": {"name": "transformer", "heads": 2, "norm": "post", "position": "learned", "activation": "gelu"},
     "transformer-rotary": {"name": "transformer", "heads": 2, "position": "rotary", "score": "additive", "tied": False},
@@ -44,7 +45,9 @@ VARIANTS: dict[str, dict] = {
 """Every decoder, and what its knobs change about how it decodes; a new file in the folder joins by itself."""
 for _name in members("saccade.decoders"):
     VARIANTS.setdefault(_name, {"name": _name})
-LANGUAGE_MODELS = ["recurrent", "convolutional", "convolutional-wavenet", "transformer"]
+BLIND = [name for name, knobs in VARIANTS.items() if knobs.get("score") == "none"]
+"""Those that do not look at the source."""
+LANGUAGE_MODELS = ["recurrent", "recurrent-zaremba", "convolutional", "convolutional-wavenet", "transformer"]
 DECODERS = [*VARIANTS, *(f"{name}-lm" for name in LANGUAGE_MODELS)]
 
 
@@ -83,6 +86,7 @@ def sources() -> list[list[int]]:
 
 
 __all__ = [
+    "BLIND",
     "CELLS",
     "DECODERS",
     "ENCODERS",

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from saccade.errors import UsageError
 from saccade.families import choose, find
 from saccade.layers.cells import Cell
+from saccade.layers.gates import watching_gates
 from saccade.layers.positions import Position
 from saccade.types import detach, select
 
@@ -47,6 +48,53 @@ def test_stepping_equals_the_sequence(name: str) -> None:
     found = gradients(*stepped, leaves)
     torch.testing.assert_close(found, gradients(*fused, leaves), atol=1e-4, rtol=1e-5)
     assert all((gradient != 0).any() for gradient in found)
+
+
+@every_cell
+def test_the_equations_are_what_the_kernels_compute(name: str) -> None:
+    """Also where what the gates read of the past is thinned out: of all the state before, only `hidden` is."""
+    cell, x, state = make_cell(name)
+    leaves = [x.requires_grad_(), *(part.requires_grad_() for part in state), *cell.parameters()]
+    plain = cell.plain(x, state)
+    torch.testing.assert_close(plain, cell.sequence(x, state), **EXACT)
+    torch.testing.assert_close(gradients(*plain, leaves), gradients(*cell.sequence(x, state), leaves), atol=1e-4, rtol=1e-5)
+    kept = torch.tensor([[2.0, 0.0, 1.0, 0.0, 2.0, 1.0]]).repeat(3, 1)
+    thinned, after = cell.sequence(x, state, kept)
+    read = nn.functional.linear(x, cell.whole.weight_ih_l0, cell.whole.bias_ih_l0)
+    for place in range(5):
+        state = cell.turn(cell.gates(read[:, place], state[0] * kept), state)
+        torch.testing.assert_close(thinned[:, place], state[0], **EXACT)
+    torch.testing.assert_close(after, state, **EXACT)
+    assert not torch.allclose(thinned, plain[0])
+
+
+@every_cell
+def test_gates_can_be_watched(name: str) -> None:
+    cell, x, state = make_cell(name)
+    plain = cell.sequence(x, state)
+    with watching_gates(nn.ModuleList([cell])) as seen:
+        watched = cell.sequence(x, state)
+        stepped, _ = cell(x[:, 0], state)
+    torch.testing.assert_close(watched, plain, **EXACT)
+    torch.testing.assert_close(stepped, plain[0][:, 0], **EXACT)
+    assert not cell.watched()
+    assert list(seen) == [f"0.{gate}" for gate in cell.names]
+    for gate, (whole, first) in seen.items():
+        assert whole.shape == (3, 5, 6)
+        assert not whole.requires_grad
+        torch.testing.assert_close(first, whole[:, :1], **EXACT)
+        assert whole.abs().max() < 1 if gate in ("0.new", "0.cell") else (whole > 0).all() and (whole < 1).all()
+    gates = [calls[0][:, 0] for calls in seen.values()]
+    torch.testing.assert_close(cell.turn(tuple(gates), state)[0], plain[0][:, 0], **EXACT)
+
+
+def test_watching_gates_ends_whatever_happens() -> None:
+    cell, x, state = make_cell("gru")
+    with pytest.raises(KeyError), watching_gates(cell) as seen:  # noqa: PT012
+        cell.sequence(x, state)
+        raise KeyError
+    cell.sequence(x, state)
+    assert {gate: len(calls) for gate, calls in seen.items()} == {"reset": 1, "update": 1, "new": 1}
 
 
 @pytest.mark.parametrize("cut", [1, 3])

@@ -16,6 +16,7 @@ from saccade.training.schedules.inverse_sqrt import InverseSqrt
 from saccade.training.schedules.linear import Linear
 from saccade.training.schedules.one_cycle import OneCycle
 from saccade.training.schedules.plateau import Plateau
+from saccade.training.schedules.step_decay import StepDecay
 
 Make = Callable[[float, int], Schedule]
 PEAK, STEPS = 0.02, 200
@@ -31,6 +32,8 @@ VARIANTS: dict[str, Make] = {
     "cosine-restarts": choose(Schedule, "cosine", warmup=10, period=15, stretch=2),
     "linear-warm": choose(Schedule, "linear", warmup=10, floor=0.1),
     "plateau-warm": choose(Schedule, "plateau", warmup=10),
+    "step_decay-short": choose(Schedule, "step_decay", hold=20, every=15, warmup=10, floor=0.01),
+    "step_decay-gentle": choose(Schedule, "step_decay", hold=20, every=5, factor=0.9),
     "one_cycle-linear": choose(Schedule, "one_cycle", shape="linear", warmup_share=0.06, end_factor=1e20),
     "one_cycle-steep": choose(Schedule, "one_cycle", warmup_share=0.9, start_factor=1.0, end_factor=1e20),
 }
@@ -55,7 +58,7 @@ def test_rates_are_positive_and_at_most_the_peak(make: Make, peak: float) -> Non
     assert max(found) <= peak * (1 + 1e-12)
 
 
-@pytest.mark.parametrize("name", [name for name in VARIANTS if name != "cosine-restarts"])
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name not in ("cosine-restarts", "step_decay-short")])
 def test_rates_are_continuous(name: str) -> None:
     found = rates(VARIANTS[name](PEAK, STEPS), 3 * STEPS)
     assert max(abs(after - before) for before, after in pairwise(found)) <= PEAK * (0.1 + 1e-9)
@@ -168,6 +171,13 @@ def test_cosine_follows_equation_5_of_loshchilov_2017() -> None:
     assert schedule.rate(23) == pytest.approx(0.55)
 
 
+def test_step_decay() -> None:
+    """Zaremba et al. (2014), small: lr_decay ** max(epoch - max_epoch, 0), epochs counted from 1, max_epoch = 4 (here of 3 steps)."""
+    schedule = StepDecay(2.0, 21, hold=12, every=3, factor=0.5)
+    assert rates(schedule, 24) == [2.0 * 0.5 ** max(epoch - 4, 0) for epoch in range(1, 9) for _ in range(3)]
+    assert rates(StepDecay(1.0, 9, hold=4, every=1, factor=0.1, floor=0.05, warmup=2), 7) == pytest.approx([0.5, 1.0, 1.0, 1.0, 0.1, 0.05, 0.05])
+
+
 def test_plateau_cuts_after_more_than_patience_evaluations_without_gain() -> None:
     schedule = Plateau(1.0, 100, factor=0.1, patience=1, cooldown=1, floor=0.005, warmup=2)
     history = [(1, 9.0), (10, 1.0), (20, 2.0), (30, 2.0), (40, 2.0), (50, 2.0), (60, 2.0), (70, 2.0), (80, 2.0), (90, 2.0)]
@@ -210,6 +220,11 @@ def test_a_gain_is_measured_by_the_size_of_the_best() -> None:
         ("cosine", {"stretch": 0}, "stretch = 0", "at least 1", "stretch=1"),
         ("linear", {"warmup": -1}, "warmup = -1", "at least 0", "warmup=0"),
         ("linear", {"floor": 2.0}, "floor = 2.0", "between 0 and 1, a share of the peak", "floor=0.0"),
+        ("step_decay", {"hold": -1}, "hold = -1", "at least 0", "hold=1000"),
+        ("step_decay", {"every": 0}, "every = 0", "at least 1", "every=1000"),
+        ("step_decay", {"factor": 1.0}, "factor = 1.0", "above 0 and below 1", "factor=0.5"),
+        ("step_decay", {"floor": 0.0}, "floor = 0.0", "above 0 and at most 1, a share of the peak", "floor=1e-06"),
+        ("step_decay", {"warmup": -1}, "warmup = -1", "at least 0", "warmup=0"),
         ("plateau", {"factor": 1.0}, "factor = 1.0", "above 0 and below 1", "factor=0.5"),
         ("plateau", {"patience": -1}, "patience = -1", "at least 0", "patience=2"),
         ("plateau", {"threshold": 1.0}, "threshold = 1.0", "at least 0, and below 1 if relative", "threshold=0.0001"),

@@ -6,7 +6,7 @@ import torch
 from saccade.attention import watching
 from saccade.attention.masks import causal
 
-from .parts import DECODERS, ENCODERS, B, S, V, make_encoder, pad, setup, sources
+from .parts import BLIND, DECODERS, ENCODERS, B, S, V, make_encoder, pad, setup, sources
 from .test_attention import EXACT, ask, draw, every_score, make_attention, make_multi_head
 
 
@@ -21,7 +21,7 @@ def test_weights_of_a_decoder_are_named_by_where_they_arose(name: str) -> None:
     assert torch.equal(plain, watched)
     attended = {name.rsplit(".", 1)[-1] for name in seen}
     assert attended <= {"cross_attention", "self_attention"}
-    assert ("cross_attention" in attended) == (name != "recurrent-blind")
+    assert ("cross_attention" in attended) == (name not in BLIND)
     for place, calls in seen.items():
         assert place in dict(decoder.named_modules())
         weights = torch.cat(calls, -2)

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import (
     LRScheduler,
     OneCycleLR,
     ReduceLROnPlateau,
+    StepLR,
 )
 
 from saccade.training.schedules.cosine import Cosine
@@ -20,6 +21,7 @@ from saccade.training.schedules.cyclic import Cyclic
 from saccade.training.schedules.linear import Linear
 from saccade.training.schedules.one_cycle import OneCycle
 from saccade.training.schedules.plateau import Plateau
+from saccade.training.schedules.step_decay import StepDecay
 
 
 def optimizer(rate: float = 1.0) -> torch.optim.Optimizer:
@@ -35,6 +37,12 @@ def followed(scheduler: LRScheduler, steps: int, dial: str = "lr") -> list[float
         if step + 1 < steps:
             scheduler.step()
     return found
+
+
+@pytest.mark.parametrize(("every", "factor"), [(7, 0.5), (1, 0.9)])
+def test_step_decay(every: int, factor: float) -> None:
+    schedule = StepDecay(0.3, 50, hold=every, every=every, factor=factor)
+    assert [schedule.rate(step) for step in range(50)] == pytest.approx(followed(StepLR(optimizer(0.3), every, factor), 50), rel=1e-12)
 
 
 @pytest.mark.parametrize("mode", ["triangular", "triangular2", "exp_range"])

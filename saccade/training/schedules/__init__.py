@@ -18,7 +18,7 @@ class Schedule(ABC):
 
     @abstractmethod
     def rate(self, step: int, history: History = ()) -> float:
-        """The learning rate of update `step`, counted from 0; positive, and continuous but for restarts and plateaus.
+        """The learning rate of update `step`, counted from 0; positive, and continuous but for restarts, cuts and plateaus.
 
         Evaluations in `history` that come after this update are not looked at.
         """
