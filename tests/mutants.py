@@ -23,6 +23,7 @@ DECODING, ATTENTION, LAYERS, ENCODERS, SEARCH, FORCING = (
 )
 STEPWISE, LINEARS = "tests/laws/test_stepwise.py", "tests/laws/test_linears.py"
 TRAINING, PARITY, BATCHES = "tests/unit/test_training.py", "tests/parity/test_torch_nn.py", "tests/unit/test_batches.py"
+SAMPLING, FILTERS, STOPS = "tests/laws/test_sampling.py", "tests/unit/test_filters.py", "tests/unit/test_stops.py"
 SURVIVAL = "tests/unit/test_survival.py"
 
 
@@ -193,6 +194,26 @@ MUTANTS = [
     Mutant("worst-kept", "training/loop.py", "value > progress.best", "value < progress.best", (TRAINING,)),
     Mutant("bad-loss-passes", "training/loop.py", "if not update.finite or exploded:", "if False:", (SURVIVAL,)),
     Mutant("order-repeats", "batches/order.py", "spawn_key=(epoch, stream)", "spawn_key=(0, stream)", (BATCHES,)),
+    Mutant("one-chance-for-all", "search/sample.py", "np.random.PCG64((seed, stream))", "np.random.PCG64((seed, 0))", (SAMPLING,)),
+    Mutant(
+        "chance-by-place-in-batch", "search/sample.py", "self.block[number, place % BLOCK, None]", "self.block[: len(number), place % BLOCK, None]", (SAMPLING,)
+    ),
+    Mutant("drawn-logprobs-are-cut", "search/sample.py", "known.gather(1, symbols)", "scores.log_softmax(-1).gather(1, symbols)", (SAMPLING,)),
+    Mutant("draw-without-the-rest", "search/sample.py", "chance * total[:, -1:]", "chance.square() * total[:, -1:]", (SAMPLING,)),
+    Mutant("samples-interleaved", "search/sample.py", "said[i * samples : (i + 1) * samples]", "said[i :: len(group)]", (SAMPLING,)),
+    Mutant(
+        "sample-reads-an-old-state", "search/sample.py", "rows._replace(tokens=tokens, state=state, logits", "rows._replace(tokens=tokens, logits", (SAMPLING,)
+    ),
+    Mutant("temperature-upside-down", "search/constraints.py", "scores / degree", "scores * degree", (SAMPLING, FILTERS)),
+    Mutant(
+        "nucleus-without-its-edge", "search/constraints.py", "cumsum(1, dtype=torch.float64) - held < mass", "cumsum(1, dtype=torch.float64) < mass", (FILTERS,)
+    ),
+    Mutant("typical-is-probable", "search/constraints.py", "(surprise - entropy).abs()", "(surprise - entropy)", (FILTERS,)),
+    Mutant("equals-all-stay", "search/constraints.py", "(equal.cumsum(1) <= room)", "True", (FILTERS,)),
+    Mutant("shortlist-is-enough", "search/constraints.py", "(~kept & (price < price[:, -1:])).any(1).all()", "True", (FILTERS,)),
+    Mutant("shortlist-edge", "search/constraints.py", "~kept & (price < price[:, -1:])", "~kept", (FILTERS,)),
+    Mutant("stop-not-held-back", "search/stops.py", "range(1, len(stop)) if", "range(2, len(stop)) if", (STOPS,)),
+    Mutant("stop-late", "search/stops.py", "min(found)[1]", "max(found)[1]", (STOPS,)),
 ]
 
 

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from ..types import Padded
 
+SHORTLIST = 256
+"""Symbols that are sorted at first; the most probable ones hold most of the chance."""
+
 Constraint = Callable[[Float[Tensor, "R V"], Int[Tensor, "R T"], Int[Tensor, "R"]], Float[Tensor, "R V"]]
 """`constraint(log_probabilities, tokens, sentence)`: rows are hypotheses, `tokens` begin with the prompt, `sentence` says whose they are."""
 
@@ -95,8 +98,20 @@ def typical(mass: float) -> Constraint:
 
 
 def _fewest(scores: Float[Tensor, "R V"], cost: Float[Tensor, "R V"], mass: float) -> Float[Tensor, "R V"]:
-    """The cheapest symbols, of equals the first, until they hold `mass` of the chance; at least one."""
-    order = cost.argsort(dim=1, stable=True)
-    chances = scores.softmax(-1).gather(1, order)
-    before = chances.cumsum(1, dtype=torch.float64) - chances
-    return scores.masked_fill(torch.empty_like(order, dtype=torch.bool).scatter_(1, order, before >= mass), float("-inf"))
+    """The cheapest symbols, of equals the first, until they hold `mass` of the chance; at least one.  All are sorted only if a shortlist holds too little."""
+    chances, vocab = scores.softmax(-1), scores.shape[1]
+    for size in (SHORTLIST, vocab) if vocab > 2 * SHORTLIST else (vocab,):
+        order = _cheapest(cost, size)
+        price, held = cost.gather(1, order), chances.gather(1, order)
+        kept = held.cumsum(1, dtype=torch.float64) - held < mass
+        if (~kept & (price < price[:, -1:])).any(1).all():  # enough, before it matters who else costs as much as the last
+            break
+    return torch.full_like(scores, float("-inf")).scatter(1, order, scores.gather(1, order).masked_fill(~kept, float("-inf")))
+
+
+def _cheapest(cost: Float[Tensor, "R V"], size: int) -> Int[Tensor, "R N"]:
+    """The `size` cheapest symbols, in order; of equals the first come first."""
+    if size == cost.shape[1]:
+        return cost.argsort(dim=1, stable=True)
+    near = cost.topk(size, largest=False).indices.sort(1).values
+    return near.gather(1, cost.gather(1, near).argsort(dim=1, stable=True))

@@ -81,3 +81,16 @@ def test_equal_symbols_are_kept_from_the_first_on() -> None:
     same = torch.zeros(2, 8)
     for rule in (top_k(3), top_p(0.375), typical(0.375)):
         assert (left(rule, same) == 0).tolist() == [[True] * 3 + [False] * 5] * 2
+
+
+@pytest.mark.parametrize("spread", [0.1, 1.0, 3.0])
+@pytest.mark.parametrize("cuts", [{"top_p": 0.05}, {"top_p": 0.9}, {"typical": 0.05}, {"typical": 0.9}], ids=str)
+def test_a_shortlist_leaves_what_sorting_everything_leaves(cuts: dict[str, Any], spread: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it holds enough (sharp) or not (flat), also where equals stand around its end."""
+    monkeypatch.setattr("saccade.search.constraints.SHORTLIST", 5)
+    scores = (torch.randn(60, 40, generator=torch.Generator().manual_seed(1)) * spread * 4).round() / 4
+    found = filtered(scores, Sampling(**cuts))
+    for one, own in zip(found.tolist(), scores.tolist(), strict=True):
+        assert {symbol for symbol, score in enumerate(one) if score > -math.inf} == set(cut(own, Sampling(**cuts)))
+    each = torch.cat([filtered(row[None], Sampling(**cuts)) for row in scores])  # a row alone may do with the shortlist
+    assert torch.equal(found, each)
