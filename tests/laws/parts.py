@@ -39,6 +39,7 @@ VARIANTS: dict[str, dict] = {
     "convolutional-relu": {"name": "convolutional", "gate": "relu", "bottleneck": 5, "embedding": 6, "kernel": 4, "tied": False},
     "transformer": {"name": "transformer", "heads": 2},
     "transformer-post": {"name": "transformer", "heads": 2, "norm": "post", "position": "learned", "activation": "gelu"},
+    "bag": {"name": "bag", "hidden": 6},
     "bag-fading": {"name": "bag", "decay": 0.7, "tied": False},
     "ngram": {"name": "ngram", "order": 3},
     "ngram-katz": {"name": "ngram", "order": 4, "smoothing": "good_turing"},
