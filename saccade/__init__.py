@@ -10,11 +10,12 @@
     metrics/    sequences  -> a score        with its signature
     tasks/      all of it  -> a number       data + model + loss + metric
     training/   task       -> events         an iterator; checkpoints, schedules
+    interop/    a model    -> a file         ARPA: what others write and read
     serving/    a look     -> a picture      HTML, PNG, JSON; a run -> its report
 
 Imports run one way:
     errors <- storage <- tensors <- types <- families <- text <- batches <- layers <- attention <- encoders <- decoders <- search <- models <- metrics
-    <- tasks <- training <- recipe <- run <- serving <- dates doctor listing display prompting <- supervise <- space <- study <- demo tune <- cli
+    <- tasks <- training <- recipe <- run <- interop <- serving <- dates doctor listing display prompting <- supervise <- space <- study <- demo tune <- cli
 A folder that holds a contract in its `__init__` is a family: every other file in it is one member, and nothing is registered.
 """
 

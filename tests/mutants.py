@@ -24,7 +24,7 @@ DECODING, ATTENTION, LAYERS, ENCODERS, SEARCH, FORCING = (
 STEPWISE, LINEARS = "tests/laws/test_stepwise.py", "tests/laws/test_linears.py"
 TRAINING, PARITY, BATCHES = "tests/unit/test_training.py", "tests/parity/test_torch_nn.py", "tests/unit/test_batches.py"
 SAMPLING, FILTERS, STOPS = "tests/laws/test_sampling.py", "tests/unit/test_filters.py", "tests/unit/test_stops.py"
-SURVIVAL = "tests/unit/test_survival.py"
+SURVIVAL, NGRAM = "tests/unit/test_survival.py", "tests/unit/test_ngram.py"
 
 
 class Mutant(NamedTuple):
@@ -193,6 +193,16 @@ MUTANTS = [
     Mutant("optimizer-lost", "training/state.py", "        if entries:", "        if entries and False:", (TRAINING,)),
     Mutant("worst-kept", "training/loop.py", "value > progress.best", "value < progress.best", (TRAINING,)),
     Mutant("bad-loss-passes", "training/loop.py", "if not update.finite or exploded:", "if False:", (SURVIVAL,)),
+    Mutant("count-across-texts", "decoders/_counts.py", "here = (since >= length - 1)", "here = (places >= length - 1)", (NGRAM,)),
+    Mutant("begin-continues", "decoders/_counts.py", "np.where(level.begins, level.counts, different)", "different", (NGRAM,)),
+    Mutant("highest-continues", "decoders/_counts.py", "level._replace(counts=", "level._replace(counts=level.counts + 0 * ", (NGRAM,)),
+    Mutant("third-discount", "decoders/_smoothing.py", "[np.minimum(seen.counts, 3)]", "[np.minimum(seen.counts, 2)]", (NGRAM,)),
+    Mutant("uniform-over-all", "decoders/_smoothing.py", "1 / (vocab - 2)", "1 / vocab", (NGRAM,)),
+    Mutant("katz-believes-too-early", "decoders/_smoothing.py", "[np.minimum(seen.counts, katz + 1)]", "[np.minimum(seen.counts, katz)]", (NGRAM,)),
+    Mutant("seen-backs-off-too", "decoders/ngram.py", "pick(chances, found, 0.0))", "said + pick(chances, found, 0.0))", (NGRAM,)),
+    Mutant("unseen-context-found", "decoders/ngram.py", " | (contexts < 0), -1)", ", -1)", (NGRAM,)),
+    Mutant("keys-unchecked", "decoders/ngram.py", "keys[-1] < below * self.vocab", "keys[-1] < 2**62", (NGRAM,)),
+    Mutant("bag-has-an-order", "decoders/bag.py", "clamp_min(0)).tril()", "clamp_min(0)).tril() * (1 + places)", ("tests/unit/test_bag.py",)),
     Mutant("order-repeats", "batches/order.py", "spawn_key=(epoch, stream)", "spawn_key=(0, stream)", (BATCHES,)),
     Mutant("one-chance-for-all", "search/sample.py", "np.random.PCG64((seed, stream))", "np.random.PCG64((seed, 0))", (SAMPLING,)),
     Mutant(

@@ -8,7 +8,7 @@
 The law: decoding in pieces equals decoding at once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -67,6 +67,12 @@ class Decoder(nn.Module):
         """Does the state stay as large as it is, however long the text?  Then it can be carried from one piece of a text to the next."""
         return True
 
-    def count(self, texts: Iterable[Int[np.ndarray, "N"]]) -> None:
+    def count(self, texts: Iterable[Int[np.ndarray, "_"]]) -> None:
         """Learn by counting: every text begins with BOS, what follows is predicted."""
         raise NotImplementedError
+
+    def make_room(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Before weights are loaded: `shapes` are theirs, by name; a member whose tables are as long as what was counted makes them so."""
+
+    def check(self) -> None:
+        """After weights were loaded: ValueError if no counting can have made them."""

@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .. import __version__, storage
+from ..decoders import Decoder
 from ..errors import ModelError, ResourceError
 from ..tensors import Tensors, tensor_bytes, write_tensors
 from .distributed import full, like
@@ -41,7 +42,10 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
-    """Put `weights` into `model`; `ModelError` M014 names what differs."""
+    """Put `weights` into `model`; `ModelError` M014 names what differs, M010 says what cannot be."""
+    decoders = [(f"{place}." if place else "", module) for place, module in model.named_modules() if isinstance(module, Decoder)]
+    for place, decoder in decoders:
+        decoder.make_room({name.removeprefix(place): tuple(weight.shape) for name, weight in weights.items() if name.startswith(place)})
     wanted = dict(model.named_parameters())
     differ = [
         f"{name}: {_shape(weights.get(name))} in the file, {_shape(weight)} in the model"
@@ -53,6 +57,11 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> No
     with torch.no_grad():
         for name, weight in wanted.items():
             weight.copy_(like(weight, weights[name]))
+    for place, decoder in decoders:
+        try:
+            decoder.check()
+        except ValueError as error:
+            raise ModelError("M010", f"{path} is damaged: {place.rstrip('.') or 'decoder'}: {error}", fix="copy it again; compare the sizes") from error
 
 
 def _shape(weight: Tensor | None) -> str:

@@ -1,14 +1,15 @@
 """Small decoders and encodings that the laws are tried on."""
 
+import numpy as np
 import torch
 
 from saccade.attention.scores import Score
 from saccade.decoders import Decoder
 from saccade.encoders import Encoder
-from saccade.families import choose, find, members, name_of
+from saccade.families import choose, find, knobs, members, name_of
 from saccade.layers.cells import Cell
 from saccade.layers.positions import Position
-from saccade.types import Encoding, pad
+from saccade.types import BOS, EOS, Encoding, pad
 
 V, D, B, S = 6, 8, 3, 5
 SCORES = members("saccade.attention.scores")
@@ -39,6 +40,10 @@ VARIANTS: dict[str, dict] = {
     "recurrent-zaremba": {"name": "recurrent", "score": "none", "cell": "lstm", "readout": "none", "dropout_form": "variational"},
     "transformer": {"name": "transformer", "heads": 2},
     "transformer-post": {"name": "transformer", "heads": 2, "norm": "post", "position": "learned", "activation": "gelu"},
+    "bag": {"name": "bag", "hidden": 6},
+    "bag-fading": {"name": "bag", "decay": 0.7, "tied": False},
+    "ngram": {"name": "ngram", "order": 3},
+    "ngram-katz": {"name": "ngram", "order": 4, "smoothing": "good_turing"},
     "transformer-rotary": {"name": "transformer", "heads": 2, "position": "rotary", "score": "additive", "tied": False},
     "transformer-quaternion": {"name": "transformer", "heads": 2, "linear": "quaternion"},
 }
@@ -47,19 +52,36 @@ for _name in members("saccade.decoders"):
     VARIANTS.setdefault(_name, {"name": _name})
 BLIND = [name for name, knobs in VARIANTS.items() if knobs.get("score") == "none"]
 """Those that do not look at the source."""
-LANGUAGE_MODELS = ["recurrent", "recurrent-zaremba", "convolutional", "convolutional-wavenet", "transformer"]
-DECODERS = [*VARIANTS, *(f"{name}-lm" for name in LANGUAGE_MODELS)]
+COUNTING = [name for name, part in VARIANTS.items() if find(Decoder, part["name"]).learns == "counts"]
+"""They read no source, and have no gradients."""
+READING = [name for name in VARIANTS if name not in COUNTING]
+LANGUAGE_MODELS = ["recurrent", "recurrent-zaremba", "convolutional", "convolutional-wavenet", "transformer", "bag", *COUNTING]
+LEARNING = [*READING, *(f"{name}-lm" for name in LANGUAGE_MODELS if name not in COUNTING)]
+DECODERS = [*READING, *(f"{name}-lm" for name in LANGUAGE_MODELS)]
 
 
 def make_decoder(variant: str, **chosen: object) -> Decoder:
     """A small decoder in evaluation mode, weights from seed 0."""
     torch.manual_seed(0)
     alone = variant.endswith("-lm")
-    knobs = {**SIZE, **VARIANTS[variant.removesuffix("-lm")], **chosen}
-    decoder = choose(Decoder, **knobs)(V, None if alone else D)
+    part = VARIANTS[variant.removesuffix("-lm")]
+    own = knobs(find(Decoder, part["name"]))
+    decoder = choose(Decoder, **{**{name: value for name, value in SIZE.items() if name in own}, **part, **chosen})(V, None if alone else D)
+    if decoder.learns == "counts":
+        decoder.count(random_texts())
     for weight in decoder.parameters():  # large enough that every part matters, biases included
-        torch.nn.init.normal_(weight, std=0.5)
+        if weight.requires_grad:
+            torch.nn.init.normal_(weight, std=0.5)
+        elif weight.is_floating_point():  # no two sentences are as likely as each other: a search has one answer
+            weight += torch.randn(weight.shape) * 0.1
     return decoder.eval()
+
+
+def random_texts(many: int = 40, seed: int = 2) -> list[np.ndarray]:
+    """Short texts of all symbols that can be said, some oftener than others."""
+    draw = np.random.default_rng(seed)
+    sayable = np.arange(EOS + 1, V)
+    return [np.array([BOS, *draw.choice(sayable, draw.integers(7), p=sayable[::-1] / sayable.sum()), EOS]) for _ in range(many)]
 
 
 def make_encoding(batch: int = B) -> Encoding:
@@ -90,7 +112,9 @@ __all__ = [
     "CELLS",
     "DECODERS",
     "ENCODERS",
+    "LEARNING",
     "POSITIONS",
+    "READING",
     "SCORES",
     "VARIANTS",
     "B",
@@ -107,6 +131,7 @@ __all__ = [
     "make_encoding",
     "name_of",
     "pad",
+    "random_texts",
     "setup",
     "sources",
 ]

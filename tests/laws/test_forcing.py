@@ -9,10 +9,10 @@ from saccade.search import Search, beam_search
 from saccade.search.forcing import forced
 from saccade.types import EOS
 
-from .parts import DECODERS, B, V, make_decoder, setup
+from .parts import LEARNING, B, V, make_decoder, setup
 from .toys import make_toy, make_toy_encoding
 
-every_decoder = pytest.mark.parametrize("name", DECODERS)
+every_decoder = pytest.mark.parametrize("name", LEARNING)
 LENGTH = 5
 
 

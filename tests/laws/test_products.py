@@ -5,7 +5,8 @@ import itertools
 import pytest
 import torch
 
-from saccade.families import members
+from saccade.decoders import Decoder
+from saccade.families import find, members
 from saccade.recipe import from_table
 from saccade.search import Search
 from saccade.tasks import Splits
@@ -18,7 +19,7 @@ from .parts import SCORES
 TEXTS = ["the cat sat on the mat", "a dog", "on the mat the dog sat", "the cat"]
 PAIRS = [Pair(text, " ".join(reversed(text.split()))) for text in TEXTS]
 TOKENIZERS = {name: {"name": name, **({"size": 300} if name in ("bpe", "unigram") else {})} for name in members("saccade.text.tokenizers")}
-DECODERS = members("saccade.decoders")
+DECODERS = [name for name in members("saccade.decoders") if find(Decoder, name).learns == "gradients"]
 SEARCH = Search(beam=3, longest_ratio=0.0, longest_extra=6)
 
 

@@ -1,11 +1,14 @@
 """Recipes all parse, build at size tiny, and learn eight examples by heart."""
 
+import copy
+import math
 import tomllib
 
 import pytest
 import torch
 
-from saccade.families import name_of
+from saccade.decoders import Decoder
+from saccade.families import find
 from saccade.recipe import from_table, read_recipe, shipped
 from saccade.tasks import Splits
 from saccade.types import detach, to
@@ -13,7 +16,10 @@ from saccade.types import detach, to
 from .. import toys
 
 RECIPES = sorted(path.stem for path in shipped().glob("*.toml"))
-LANGUAGE_MODELS = [name for name in RECIPES if name_of(read_recipe(name).task) == "language_model"]
+TABLES = {name: tomllib.loads((shipped() / f"{name}.toml").read_text(encoding="utf-8")) for name in RECIPES}
+TRANSLATING = [name for name in RECIPES if TABLES[name]["task"] == "translate"]
+LANGUAGE_MODELS = [name for name in RECIPES if TABLES[name]["task"] == "language_model"]
+COUNTING = [name for name in RECIPES if find(Decoder, TABLES[name]["decoder"]["name"]).learns == "counts"]
 TINY = {"dim": 32, "layers": 1, "heads": 2, "feed_forward": 64, "embedding": 32, "bottleneck": 16, "dropout": 0.0}
 
 
@@ -46,9 +52,27 @@ def test_a_recipe_begins_by_saying_what_it_is(name):
     assert second == "#"
 
 
-@pytest.mark.parametrize("name", sorted({*RECIPES} - {*LANGUAGE_MODELS}))
+@pytest.mark.parametrize("name", COUNTING)
+def test_a_recipe_that_counts_expects_what_it_has_read(name):
+    """More than anything else, and at once."""
+    task = read_recipe(name).task()
+    raw = [" ".join(pair.source) for pair in toys.pairs(8)]
+    task.learn(Splits(raw, [], []))
+    model = task.build()
+
+    def nats(texts):
+        loss = task.loss(model, task.examples(texts).batch(list(range(8))), 0.0, 1.0, torch.Generator())
+        return float(loss.nll / loss.count)
+
+    before = nats(raw)
+    assert before == pytest.approx(math.log(task.tokenizer.size - 2))
+    assert task.fit(model, task.examples(raw))
+    assert nats(raw) < min(nats([line[::-1] for line in raw]), before) - 0.3
+
+
+@pytest.mark.parametrize("name", TRANSLATING)
 def test_a_recipe_learns_eight_examples_by_heart(name):
-    table = small(tomllib.loads((shipped() / f"{name}.toml").read_text(encoding="utf-8")))
+    table = small(copy.deepcopy(TABLES[name]))
     task = from_table(table).task()
     raw = [pair._replace(source=" ".join(pair.source)) for pair in toys.pairs(8)]
     task.learn(Splits(raw, [], []))

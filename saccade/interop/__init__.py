@@ -1,0 +1,1 @@
+"""The doors: what other programs write is read here, and what they read is written."""
