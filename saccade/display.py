@@ -39,6 +39,7 @@ class Display:
         self.spoke = time.monotonic()
         self.headed = False
         self.rate = 0.0
+        self.counted = False
 
     def __enter__(self) -> "Display":
         if self.console.is_terminal:
@@ -64,6 +65,10 @@ class Display:
     def start(self, event: Started) -> None:
         """What will be trained, and how much of each batch is padding."""
         processes = f", {event.processes} processes" if event.processes > 1 else ""
+        self.counted = event.batches == 0
+        if self.counted:
+            self.console.print(f"Model      {event.weights:,} numbers, counted", highlight=False, soft_wrap=True)
+            return
         model = f"Model      {event.weights / 1e6:.1f} M weights, {event.precision} on {event.device}{processes}"
         self.console.print(f"{model}\nBatches    {event.batches:,} an epoch, {100 * event.padding:.1f} % padding", highlight=False, soft_wrap=True)
         if event.left_out:
@@ -87,7 +92,7 @@ class Display:
             names = "".join(f"{score.name:>12}" for score in event.scores)
             self.console.print(f"   epoch    step     time   train loss   valid loss{names}     tok/s", highlight=False, soft_wrap=True)
             self.headed = True
-        train = f"{event.train_loss:12.4f}" if event.train_loss == event.train_loss else "    averaged"
+        train = f"{event.train_loss:12.4f}" if event.train_loss == event.train_loss else f"{'counted' if self.counted else 'averaged':>12}"
         scores = "".join(f"{score.value:12.2f}" for score in event.scores)
         best = "  best" if event.best else ""
         self.console.print(

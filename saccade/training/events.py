@@ -16,7 +16,7 @@ class Started:
     device: str
     precision: str
     batches: int
-    """In one epoch."""
+    """In one epoch; 0 for a model that has learned by counting."""
     padding: float
     """The share of all cells, source and target, that is padding."""
     left_out: int

@@ -51,6 +51,7 @@ class _Run:
         self.feed = Feed(self.train, tokens_per_batch=training.tokens_per_batch, seed=seed, world=world, workers=training.workers)
         self.saver = Saver(run, max(training.average, training.keep), background=training.saving == "background") if world.first else None
         self.troubles: list[SaccadeError] = []
+        self.counted = False
         self.short_of_memory: ResourceError | None = None
         self.restore()
 
@@ -64,10 +65,17 @@ class _Run:
             own, parts = self.world.share(range(len(carried[0]))) or range(1), iter(carried)
             engine.rows, engine.carried = len(carried[0]), tree_map(lambda _: next(parts)[list(own)].to(engine.device), begun)
 
+    def count(self) -> None:
+        """A model that learns by counting learns all there is before the first update, and makes none."""
+        begun, progress = time.perf_counter(), self.progress
+        if progress.step == 0 and self.task.fit(self.engine.model, self.train):
+            progress.step, progress.seconds, progress.train_loss = self.training.steps, time.perf_counter() - begun, math.nan
+            self.counted = True
+
     def started(self) -> Started:
         weights = sum(weight.numel() for weight in self.engine.model.parameters())
-        batches = self.feed.plan(self.progress.epoch)
-        precision, padding = str(self.engine.precision)[6:], self.train.padding(batches)
+        batches = [] if self.counted else self.feed.plan(self.progress.epoch)
+        precision, padding = str(self.engine.precision)[6:], self.train.padding(batches) if batches else 0.0
         return Started(self.progress.step, weights, str(self.engine.device), precision, len(batches), padding, self.train.left_out, self.world.size)
 
     def rate(self, step: int) -> float:
@@ -247,6 +255,7 @@ def train(
         troubles = recover(run, fallback).warnings if world.first else []
         world.wait()
         state = _Run(task, splits, training, search, run, seed, about or {}, store, world)
+        state.count()
         yield state.started()
         for trouble in troubles:
             yield Trouble(state.progress.step, trouble)
@@ -258,8 +267,6 @@ def train(
 
 def _go_on(state: _Run, stop: Callable[[], bool]) -> Iterator[Event]:
     training, reason = state.training, "finished"
-    if state.progress.step == 0 and state.task.fit(state.engine.model, state.train):
-        state.progress.step = training.steps  # all that was to be learned is counted
     while state.due() or (reason == "finished" and state.progress.step < training.steps):
         try:
             if state.due():

@@ -89,10 +89,10 @@ def test_a_recipe_learns_eight_examples_by_heart(name):
     assert said == [pair.target for pair in raw]
 
 
-@pytest.mark.parametrize("name", LANGUAGE_MODELS)
+@pytest.mark.parametrize("name", [name for name in LANGUAGE_MODELS if name not in COUNTING])
 def test_a_recipe_learns_eight_lines_by_heart(name):
     """A single layer of convolutions would not hear enough of them."""
-    table = tomllib.loads((shipped() / f"{name}.toml").read_text(encoding="utf-8"))
+    table = copy.deepcopy(TABLES[name])
     sizes = TINY | ({"layers": 4} if table["decoder"]["name"] == "convolutional" else {})
     table["decoder"] = {key: sizes.get(key, value) for key, value in table["decoder"].items()} | {"dropout": 0.0}
     lines = [" ".join(pair.source) for pair in toys.pairs(8)]
