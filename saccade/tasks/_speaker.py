@@ -42,12 +42,12 @@ class Speaker:
 
     def stream(self, prompt: str, sampling: Sampling, stops: Sequence[str]) -> Iterator[str]:
         """See `LanguageModel.stream`."""
-        return until(self._spoken(int(step.symbols[0]) for step in self._steps(prompt, sampling, 1)), stops)
+        return until(self.spoken((int(step.symbols[0]) for step in self._steps(prompt, sampling, 1)), prompt), stops)
 
     def several(self, prompt: str, sampling: Sampling, samples: int, stops: Sequence[str]) -> list[str]:
         """See `LanguageModel.several`."""
         steps = [step.symbols for step in self._steps(prompt, sampling, samples)]
-        return ["".join(until(self._spoken(row), stops)) for row in torch.stack(steps, 1).tolist()]
+        return ["".join(until(self.spoken(row, prompt), stops)) for row in torch.stack(steps, 1).tolist()]
 
     def _steps(self, prompt: str, sampling: Sampling, samples: int) -> Iterator[Step]:
         read = self.ids(prompt)
@@ -58,10 +58,10 @@ class Speaker:
         asked, eos = torch.tensor([read], device=self.device), EOS if self.documents else None
         return sample(self.decoder, None, asked, sampling, samples=samples, constraints=[forbid([PAD, BOS, UNK])], eos=eos)
 
-    def _spoken(self, symbols: Iterable[int]) -> Iterator[str]:
-        """What each symbol adds to the text; a character that is not complete yet waits for its rest."""
-        line: list[int] = []
-        said = ""
+    def spoken(self, symbols: Iterable[int], prompt: str = "") -> Iterator[str]:
+        """What each symbol adds to the prompt (a space before a word, say); a character that is not complete yet waits for its rest."""
+        line = list(self.tokenizer.encode(prompt.rpartition("\n")[2]))
+        said = self.tokenizer.decode(line)
         for symbol in symbols:
             if symbol != EOS:
                 line.append(symbol)

@@ -196,8 +196,15 @@ def test_a_continuation_comes_piece_by_piece_and_ends(documents):
 
 def test_bytes_of_one_character_are_given_out_together():
     made = task(["äöü ß"], tokenizer="bytes")
-    text = "".join(made._speaker(model_of(made))._spoken([i for c in "äö" for i in made.tokenizer.encode(c)]))
+    text = "".join(made._speaker(model_of(made)).spoken([i for c in "äö" for i in made.tokenizer.encode(c)]))
     assert text == "äö"
+
+
+def test_words_that_go_on_begin_with_their_space():
+    made = task(tokenizer="words")
+    said = "".join(made.stream(model_of(made), "the cat", Sampling(longest=4)))
+    assert said[0] in " \n"
+    assert [symbol.piece.text for symbol in made.explain(model_of(made), said, prompt="the cat")] == said.replace("\n", " \n ").split(" ")[1:] or "\n" in said
 
 
 def test_c027_a_prompt_of_which_nothing_is_known():
