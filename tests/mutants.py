@@ -22,6 +22,7 @@ DECODING, ATTENTION, LAYERS, ENCODERS, SEARCH, FORCING = (
     f"tests/laws/test_{name}.py" for name in ("decoding", "attention", "layers", "encoders", "search", "forcing")
 )
 STEPWISE, LINEARS = "tests/laws/test_stepwise.py", "tests/laws/test_linears.py"
+CONVOLUTION = ("tests/unit/test_convolution.py", "tests/parity/test_convolution.py")
 TRAINING, PARITY, BATCHES = "tests/unit/test_training.py", "tests/parity/test_torch_nn.py", "tests/unit/test_batches.py"
 SAMPLING, FILTERS, STOPS = "tests/laws/test_sampling.py", "tests/unit/test_filters.py", "tests/unit/test_stops.py"
 SURVIVAL, NGRAM = "tests/unit/test_survival.py", "tests/unit/test_ngram.py"
@@ -224,6 +225,26 @@ MUTANTS = [
     Mutant("shortlist-edge", "search/constraints.py", "~kept & (price < price[:, -1:])", "~kept", (FILTERS,)),
     Mutant("stop-not-held-back", "search/stops.py", "range(1, len(stop)) if", "range(2, len(stop)) if", (STOPS,)),
     Mutant("stop-late", "search/stops.py", "min(found)[1]", "max(found)[1]", (STOPS,)),
+    Mutant("conv-symmetric", "layers/convolution.py", "torch.cat([context, x], 1)", "torch.cat([context, x], 1).roll(-1, 1)", CONVOLUTION),
+    Mutant("conv-queue-of-the-first", "layers/convolution.py", "known[:, length:]", "known[:, : self.context]", CONVOLUTION),
+    Mutant("conv-slope-undilated", "layers/convolution.py", "narrow(1, number * ctx.dilation,", "narrow(1, number,", CONVOLUTION),
+    Mutant("conv-always-doubling", "decoders/convolutional.py", "2 ** (number % cycle)", "2**number", CONVOLUTION),
+    Mutant("conv-gates-swapped", "decoders/convolutional.py", "a.tanh() * b.sigmoid()", "b.tanh() * a.sigmoid()", CONVOLUTION),
+    Mutant(
+        "conv-skip-of-the-last",
+        "decoders/convolutional.py",
+        "self.skip(torch.cat(found, -1))",
+        "self.skip(torch.cat([found[-1]] * len(found), -1))",
+        CONVOLUTION,
+    ),
+    Mutant("conv-field-without-itself", "decoders/convolutional.py", "1 + sum(layer.conv.context", "sum(layer.conv.context", CONVOLUTION),
+    Mutant(
+        "conv-answer-unmasked",
+        "decoders/convolutional.py",
+        "(memory.keys[number], memory.values, memory.mask)",
+        "(memory.keys[number], memory.values, None)",
+        CONVOLUTION,
+    ),
 ]
 
 
