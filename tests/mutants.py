@@ -96,7 +96,7 @@ MUTANTS = [
     ),
     Mutant("quaternion-signs", "layers/linears/quaternion.py", "(2, 1, -4, 3)", "(2, 1, 4, -3)", (LINEARS,)),
     Mutant("quaternion-few-rows", "layers/linears/quaternion.py", "@ self.signs.mT", "@ self.signs", (LINEARS,)),
-    Mutant("quaternion-maps-drawn-as-one", "layers/linears/quaternion.py", ".chunk(self.maps)", ".chunk(1)", (LINEARS,)),
+    Mutant("quaternion-maps-drawn-as-one", "layers/linears/quaternion.py", "4 * rows / self.maps", "4 * rows", (LINEARS,)),
     Mutant("quaternions-cut", "attention/attention.py", "if width % self.query.block:", "if False:", (LINEARS,)),
     Mutant("feeding-lost", "decoders/recurrent.py", "Said(cells, fed if self.feeds else state.fed)", "Said(cells, state.fed)", (DECODING,)),
     Mutant("recurrent-unmasked", "decoders/recurrent.py", "memory.keys, memory.values, memory.mask)", "memory.keys, memory.values)", (DECODING,)),

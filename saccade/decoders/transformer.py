@@ -70,7 +70,10 @@ class Layer(nn.Module):
 
 
 class Transformer(Decoder):
-    """Layers of masked self-attention, attention to the source and feed-forward; `tied` shares embedding and output matrix."""
+    """Layers of masked self-attention, attention to the source and feed-forward; `tied` shares embedding and output matrix.
+
+    `feed_forward` None is 4 x dim, `feed_forward_linear` None is `linear`.
+    """
 
     def __init__(
         self,
@@ -86,6 +89,7 @@ class Transformer(Decoder):
         position: Make[Position] = Sinusoidal,
         score: Make[Score] = ScaledDot,
         linear: Make[Linear] = Real,
+        feed_forward_linear: Make[Linear] | None = None,
         dropout: float = 0.1,
         attention_dropout: float = 0.0,
         tied: bool = True,
@@ -103,7 +107,7 @@ class Transformer(Decoder):
                 dim,
                 heads_over(dim),
                 None if memory_dim is None else heads_over(memory_dim),
-                FeedForward(dim, feed_forward or 4 * dim, activation=activation, dropout=dropout, linear=linear),
+                FeedForward(dim, feed_forward or 4 * dim, activation=activation, dropout=dropout, linear=feed_forward_linear or linear),
                 norm,
                 dropout,
             )

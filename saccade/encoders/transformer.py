@@ -36,7 +36,10 @@ class Layer(nn.Module):
 
 
 class Transformer(Encoder):
-    """Layers of self-attention and feed-forward; `feed_forward` None is 4 x dim; `norm` "post" as published, "pre" trains more easily."""
+    """Layers of self-attention and feed-forward; `norm` "post" as published, "pre" trains more easily.
+
+    `feed_forward` None is 4 x dim, `feed_forward_linear` None is `linear`.
+    """
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class Transformer(Encoder):
         position: Make[Position] = Sinusoidal,
         score: Make[Score] = ScaledDot,
         linear: Make[Linear] = Real,
+        feed_forward_linear: Make[Linear] | None = None,
         dropout: float = 0.1,
         attention_dropout: float = 0.0,
     ) -> None:
@@ -63,7 +67,7 @@ class Transformer(Encoder):
             Layer(
                 dim,
                 MultiHead(dim, dim, score, heads=heads, dropout=attention_dropout, linear=linear),
-                FeedForward(dim, feed_forward or 4 * dim, activation=activation, dropout=dropout, linear=linear),
+                FeedForward(dim, feed_forward or 4 * dim, activation=activation, dropout=dropout, linear=feed_forward_linear or linear),
                 norm,
                 dropout,
             )

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from saccade.attention import MultiHead
 from saccade.attention.scores.scaled_dot import ScaledDot
+from saccade.decoders.transformer import Transformer as Decoder
 from saccade.encoders.transformer import Transformer
 from saccade.errors import UsageError
 from saccade.families import choose
@@ -88,12 +89,11 @@ def test_a_linear_map_works_under_autocast(name: str) -> None:
 
 @every_linear
 def test_a_fresh_map_begins_with_bounded_weights(name: str) -> None:
-    """Glorot's bound sqrt(6 / (in + out)), of each matrix that is drawn."""
+    """Glorot's bound sqrt(6 / (in + out)): the output varies as much as the input does, whatever the member."""
     torch.manual_seed(0)
     linear = choose(Linear, name)(64, 128)
     linear.glorot()
-    fans = sum(linear.weight.shape[:2])
-    assert linear.weight.abs().max().item() == pytest.approx((6 / fans) ** 0.5, rel=0.01)
+    assert linear.matrix().abs().max().item() == pytest.approx((6 / 192) ** 0.5, rel=0.01)
 
 
 def test_a_real_map_is_torchs_own() -> None:
@@ -114,7 +114,7 @@ def by_component(x: Tensor) -> Tensor:
 
 
 def published(weight: Tensor) -> Tensor:
-    """Equation 3 of Tay et al. (2019)."""
+    """The 4 x 4 blocks of Tay et al. (2019)."""
     r, x, y, z = weight.unbind(-1)
     return torch.cat([torch.cat(row, 1) for row in ((r, -x, -y, -z), (x, r, -z, y), (y, z, r, -x), (z, -y, x, r))])
 
@@ -164,6 +164,16 @@ def test_quaternions_have_exactly_a_quarter_of_the_weights() -> None:
     replaced = ("query.weight", "key_value.weight", "self_attention.output.weight", "expand.weight", "contract.weight")
     assert quaternion == {place: size // 4 if place.endswith(replaced) else size for place, size in real.items()}
     assert sum(place.endswith(replaced) for place in real) == 3 * len(replaced)
+
+
+def test_the_published_sizes() -> None:
+    """44 M, 29 M and 11 M weights outside the embeddings: real maps, quaternions in attention alone, quaternions throughout."""
+    sizes = []
+    for knobs in ({}, {"linear": Quaternion, "feed_forward_linear": Real}, {"linear": Quaternion}):
+        with torch.device("meta"):
+            sides = Transformer(8, dim=512, layers=6, heads=8, **knobs), Decoder(8, 512, dim=512, layers=6, heads=8, **knobs)
+        sizes.append(sum(part.weight.numel() for side in sides for part in side.modules() if hasattr(part, "matrix")))
+    assert sizes == [44_040_192, 29_884_416, 11_010_048]
 
 
 def test_a_head_holds_whole_quaternions_and_weights_of_its_own() -> None:

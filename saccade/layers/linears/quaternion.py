@@ -1,4 +1,4 @@
-"""Hamilton product with a matrix of quaternions, a quarter of the weights: Tay et al. (2019), equations 2 and 3."""
+"""Hamilton product with a matrix of quaternions, a quarter of the weights: Tay et al. (2019), arXiv 1906.04393."""
 
 import torch
 from jaxtyping import Float
@@ -9,16 +9,17 @@ from ...errors import UsageError
 from . import Linear
 
 PRODUCT = ((1, -2, -3, -4), (2, 1, -4, 3), (3, 4, 1, -2), (4, -3, 2, 1))
-"""Equation 3: what r, x, y, z of the right factor are multiplied by, for each of the product; 1, 2, 3, 4 are R, X, Y, Z of the left one."""
+"""What r, x, y, z of the right factor are multiplied by, for each component of the product; 1, 2, 3, 4 are r, x, y, z of the left one."""
 
 
 class Quaternion(Linear):
     """Four features next to each other are one quaternion r + xi + yj + zk; W is a matrix of quaternions that multiply from the left.
 
     The paper keeps [all r | all x | all y | all z].  Here quaternions stay together, so that wherever attention cuts the
-    features into heads, each head holds whole quaternions and weights of its own; cut the paper's way, four heads would
-    share one set of weights up to signs.  But for the heads the two orders are the same map.  Biases are real.  There are
-    fewer weights, not fewer multiplications.  `UsageError` C012 if a size is not divisible by 4.
+    features into heads, each head holds whole quaternions and weights of its own, and a dot product of features is the inner
+    product of quaternions; cut the paper's way, heads share their weights by fours, up to signs.  But for the heads the two
+    orders are the same map.  Biases are real.  There are fewer weights, not fewer multiplications.  `UsageError` C012 if a
+    size is not divisible by 4.
     """
 
     block = 4
@@ -39,10 +40,10 @@ class Quaternion(Linear):
         self.glorot()
 
     def glorot(self) -> None:
-        """Each component of each map by itself, as the paper draws them."""
-        for weight in self.weight.detach().chunk(self.maps):
-            for component in weight.unbind(-1):
-                nn.init.xavier_uniform_(component)
+        """Every component by the fans of its whole map, since each output feature adds up all input features."""
+        rows, columns, _ = self.weight.shape
+        bound = (6 / (4 * rows / self.maps + 4 * columns)) ** 0.5
+        nn.init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
