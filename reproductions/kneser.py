@@ -51,13 +51,16 @@ def perplexity(decoder: Ngram, texts: Texts) -> float:
 
 def furthest_from_one(decoder: Ngram, texts: Texts, histories: int = 1000) -> float:
     """The largest error of a sum of probabilities: after the beginnings of test sentences, and after words drawn at random."""
-    draw, worst = random.Random(1), 0.0
+    draw, read = random.Random(1), []
     for number in range(histories):
         text = draw.choice(texts)
-        read = text[: draw.randrange(1, len(text))] if number % 2 else [draw.randrange(EOS, decoder.vocab) for _ in range(draw.randrange(1, 6))]
-        memory, state = decoder.start(None, 1)
-        logits, _ = decoder(torch.tensor([read[-6:]]), state, memory)
-        worst = max(worst, abs(logits[0, -1].exp().sum().item() - 1))
+        begun = text[: draw.randrange(1, len(text))] if number % 2 else [draw.randrange(EOS, decoder.vocab) for _ in range(draw.randrange(1, 6))]
+        read.append([*[PAD] * 6, *begun][-6:])  # before a text there is nothing but PAD
+    worst = 0.0
+    for rows in torch.tensor(read).split(100):
+        memory, state = decoder.start(None, len(rows))
+        _, state = decoder.logprobs(rows[:, :-1], rows[:, 1:], state, memory)
+        worst = max(worst, (decoder(rows[:, -1:], state, memory)[0].exp().sum(-1) - 1).abs().max().item())
     return worst
 
 
@@ -67,6 +70,17 @@ def counted(texts: Sequence[np.ndarray], vocab: int, order: int, smoothing: str,
     before = time.perf_counter()
     decoder.count(texts)
     return decoder, time.perf_counter() - before
+
+
+def best_k(texts: Sequence[np.ndarray], vocab: int, order: int, valid: Texts) -> float:
+    """The first of `TRIED` that a smaller one does not better on the validation text."""
+    best, least = TRIED[0], math.inf
+    for k in TRIED:
+        found = perplexity(counted(texts, vocab, order, "add_k", k)[0], valid)
+        if found > least:
+            break
+        best, least = k, found
+    return best
 
 
 def beside_kenlm(decoder: Ngram, symbols: list[str], texts: Texts) -> str:
@@ -95,9 +109,7 @@ def main(folder: Path) -> None:
     print(f"{sum(map(len, train)) - len(train):,} symbols to count, {sum(map(len, test)) - len(test):,} to predict, {vocab - 2:,} that can be said")
     for smoothing in SMOOTHINGS:
         for order in ORDERS:
-            k = 0.01
-            if smoothing == "add_k":
-                k = min(TRIED, key=lambda k: perplexity(counted(texts, vocab, order, "add_k", k)[0], valid))
+            k = best_k(texts, vocab, order, valid) if smoothing == "add_k" else 0.01
             decoder, seconds = counted(texts, vocab, order, smoothing, k)
             chosen = f"  k = {k}" if smoothing == "add_k" else ""
             print(
@@ -105,7 +117,7 @@ def main(folder: Path) -> None:
                 f"|sum - 1| <= {furthest_from_one(decoder, test):.1e}  {seconds:.1f} s{chosen}",
                 flush=True,
             )
-        if smoothing != "add_k":
+        if smoothing == SMOOTHINGS[-1]:
             print(beside_kenlm(decoder, vocabulary.symbols(range(vocab)), test), flush=True)
 
 
