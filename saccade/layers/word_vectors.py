@@ -19,6 +19,9 @@ from ..types import PAD, UNK, Loss, Padded
 NOISE = 0.75
 """The noise is the distribution of words to this power: 2013b, section 2.2."""
 
+TOGETHER = 64
+"""How often a word may be moved in one update as if each time were alone."""
+
 
 def kept(counts: Float[Tensor, "V"], threshold: float) -> Float[Tensor, "V"]:
     """The probability that an occurrence of a word is used at all, by the published program: (sqrt(f / t) + 1) t / f of a word of frequency f.
@@ -47,6 +50,17 @@ def windows(text: Int[Tensor, "N"], window: int, generator: torch.Generator) -> 
     return Window(inside, (places == inside) & (steps.abs() <= reach) & (text[inside] == text[:, None]))
 
 
+def shortened(gradient: Tensor) -> Tensor:
+    """A sparse gradient, every row once, of rows that were used more than `TOGETHER` times only as much as so many uses make on the average.
+
+    Pairs that come one after the other see how far those before them went; those of one update do not, and overshoot together.
+    """
+    times = torch.bincount(gradient._indices()[0])
+    found = gradient.coalesce()
+    found.values().mul_((TOGETHER / times[found.indices()[0]]).clamp_max(1.0)[:, None])
+    return found
+
+
 class WordVectors(nn.Module):
     """Two vectors for each of V words, `input` (what one keeps) and `output`; `counts` says how often each occurs, 0 that it is no word.
 
@@ -67,6 +81,8 @@ class WordVectors(nn.Module):
         self.input, self.output = (nn.Embedding(len(counts), dim, sparse=True) for _ in range(2))
         nn.init.uniform_(self.input.weight, -0.5 / dim, 0.5 / dim)
         nn.init.zeros_(self.output.weight)
+        for table in (self.input, self.output):
+            table.weight.register_hook(shortened)
 
     def forward(self, sentences: Padded, generator: torch.Generator) -> Loss:
         """The loss of all pairs (with `bag`: of all words with others around them); what is drawn is drawn from `generator`."""
@@ -89,7 +105,7 @@ class WordVectors(nn.Module):
         lucky = torch.rand(len(words), generator=generator, dtype=torch.float64).to(words.device) < self.kept[words]
         return words[lucky], text[lucky]
 
-    def drawn(self, true: Int[Tensor, "P"], generator: torch.Generator) -> Int[Tensor, "P 1+K"]:
+    def drawn(self, true: Int[Tensor, "P"], generator: torch.Generator) -> Int[Tensor, "P A"]:
         """The true words, each with words from the noise behind it."""
         coins = torch.rand(len(true), self.negatives, generator=generator, dtype=torch.float64).to(true.device)
         return torch.cat([true[:, None], torch.searchsorted(self.noise, coins, right=True)], 1)

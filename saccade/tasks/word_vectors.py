@@ -159,15 +159,16 @@ class WordVectors(Task):
             raise UsageError("C035", f"{shown!r} is not among the {len(self._rows):,} words of this model", fix=fix)
         return self._rows[word]
 
-    @torch.no_grad()
+    def _table(self, model: nn.Module) -> Float[Tensor, "words dim"]:
+        return model.input.weight.detach()[list(self.places.values())].float()
+
     def vectors(self, model: nn.Module) -> Float[Tensor, "words dim"]:
         """The vectors of `places`, in their order, each of length 1."""
-        return nn.functional.normalize(self._table(model).float(), dim=1)
+        return nn.functional.normalize(self._table(model), dim=1)
 
-    @torch.no_grad()
     def export(self, model: nn.Module, path: Path | str) -> None:
         """All vectors as text, in word2vec's format, the most frequent word first."""
-        write_vectors(path, list(self.places), self._table(model).float().cpu().numpy())
+        write_vectors(path, list(self.places), self._table(model).cpu().numpy())
 
     @cached_property
     def places(self) -> dict[str, int]:

@@ -115,13 +115,14 @@ def _is_number(text: str) -> bool:
 
 def _numbers(row: Sequence[str], path: Path, number: int) -> Float[np.ndarray, " dim"]:
     """A row of text as float32; `DataError` D045 names the first field that is none."""
-    try:
-        found = np.array(row, dtype=np.float32)
-        if np.isfinite(found).all():
-            return found
-    except ValueError:
-        pass
-    place = next(i for i, field in enumerate(row) if not _is_number(field) or not np.isfinite(np.float32(field)))
+    with np.errstate(over="ignore"):
+        try:
+            found = np.array(row, dtype=np.float32)
+            if np.isfinite(found).all():
+                return found
+        except ValueError:
+            pass
+        place = next(i for i, field in enumerate(row) if not _is_number(field) or not np.isfinite(np.float32(field)))
     headline = f"{path} line {number}, number {place + 1}: {printable(row[place], 20)!r} is not a finite number"
     raise DataError("D045", headline, fix="correct the line, or delete it")
 

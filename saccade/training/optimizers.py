@@ -27,7 +27,7 @@ def build_optimizer(training: Training, model: nn.Module) -> torch.optim.Optimiz
         groups = [{"params": [torch.zeros(0, requires_grad=True)], "factor": 1.0}]
     rate, betas = training.learning_rate, (training.beta1, training.beta2)
     if is_sparse(model):
-        return torch.optim.SGD(groups, lr=rate) if training.optimizer == "sgd" else torch.optim.SparseAdam(groups, lr=rate, betas=betas, eps=training.epsilon)
+        return torch.optim.SGD(groups, lr=rate)
     if training.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=training.momentum, fused=True)
     if training.optimizer == "adadelta":
@@ -42,13 +42,13 @@ def is_sparse(model: nn.Module) -> bool:
 
 
 def _refuse_what_touches_every_row(training: Training) -> None:
-    """`UsageError` C012 for what would move rows that have no gradient: momentum, weight decay, and optimizers that need all of it."""
+    """`UsageError` C012 for what would move rows that have no gradient: any other optimizer than SGD, momentum, weight decay."""
     turned = training.schedule(training.learning_rate, training.steps).momentum(0) is not None
-    if training.optimizer not in ("sgd", "adam"):
-        found, fix = f"training.optimizer = {training.optimizer}", "training.optimizer=sgd, or adam"
+    if training.optimizer != "sgd":
+        found, fix = f"training.optimizer = {training.optimizer}", "training.optimizer=sgd"
     elif training.weight_decay or any((training.decays or {}).values()):
         found, fix = "training.weight_decay", "training.weight_decay=0"
-    elif training.optimizer == "sgd" and (training.momentum or turned):
+    elif training.momentum or turned:
         found, fix = "momentum", "training.momentum=0, and a schedule that does not turn it: training.schedule=linear"
     else:
         return
