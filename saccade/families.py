@@ -115,7 +115,7 @@ def settings(owner: Callable, chosen: dict[str, Any], where: str) -> dict[str, A
             raise _usage("C011", f"unknown setting {setting}", setting, suggestion(key, known))
         hint, default = known[key]
         if isinstance(value, dict) and "name" not in value and contract_of(hint) and default is not None:
-            value = {"name": name_of(default), **value}  # turn a knob of the member that is there anyway
+            value = {**write(default), **value}  # turn a knob of the member that is there anyway
         found[key] = read(hint, value, setting)
     return found
 

@@ -161,6 +161,7 @@ def from_table(table: dict[str, Any]) -> Recipe:
             error.parts["fix"] = [suggestion(str(error.setting), [*knobs(member), *OWN])]
             raise error.reworded(error.headline) from error
         raise
+    own["training"] = merge(member.suited, own.get("training", {}))
     data, training, search = (settings(kind, own.get(name, {}), name) for name, kind in (("data", Data), ("training", Training), ("search", Search)))
     return Recipe(task, Data(**data), Training(**training), Search(**search), seed)
 

@@ -164,6 +164,8 @@ class Run:
                 )
         run = cls(path, recipe, task, splits)
         run._learn()
+        with on_paper():
+            task.initialise(task.build())  # what does not fit is said before there is a run
         run._write()
         world.wait()
         return run
@@ -225,7 +227,7 @@ class Run:
     def store(self) -> Path:
         """Where these data, read with these settings, are kept encoded; other data or settings are kept elsewhere."""
         settings = {key: value for key, value in plain(self.recipe).items() if key not in ("training", "search", "seed", "encoder", "decoder")}
-        data = {key: value for key, value in vars(self.recipe.data).items() if key != "folder"}
+        data = {key: value for key, value in vars(self.recipe.data).items() if key not in ("folder", "vectors")}
         made_from = json.dumps([__version__, settings, data, sorted(self.files.items())], sort_keys=True)
         return self.path.absolute().parent / CACHE / hashlib.sha256(made_from.encode()).hexdigest()[:16]
 

@@ -26,6 +26,7 @@ class Data:
 
     `train = ["a.de", "a.en"]`, or `train = "a"` with `source = "de"` and `target = "en"`, or `train = "pairs.tsv"`.  Without
     `valid` or `test` a share of the training data is set aside: of pairs by hash of the source, of a text the end.
+    `vectors` are the first embeddings of symbols that a file knows (word2vec's or GloVe's text): one file for all sides, or one each ("" for none).
     """
 
     folder: str = "."
@@ -35,6 +36,7 @@ class Data:
     source: str | None = None
     target: str | None = None
     columns: tuple[int, ...] = ()
+    vectors: str | tuple[str, ...] = ()
     keep_first: int | None = None
     valid_share: float = 0.015
     test_share: float = 0.015
@@ -47,6 +49,13 @@ class Data:
             named = tuple(f"{named}.{side}" for side in sides) if sides else (named,)
         found = [Path(self.folder).expanduser() / name for name in named]
         return [path.with_name(path.name + ".gz") if not path.exists() and path.with_name(path.name + ".gz").exists() else path for path in found]
+
+    def vector_files(self, sides: int) -> list[Path | None]:
+        """Of each side; `UsageError` C012 for another number of them."""
+        named = (self.vectors,) * sides if isinstance(self.vectors, str) else self.vectors or ("",) * sides
+        if len(named) != sides:
+            raise UsageError("C012", f"data.vectors = {list(named)}: {sides} expected, one for each embedding", fix=f'data.vectors="{named[0]}"')
+        return [Path(self.folder).expanduser() / name if name else None for name in named]
 
     def __post_init__(self) -> None:
         if len(self.columns) not in (0, 2):
@@ -80,6 +89,8 @@ class Task(ABC):
     """Does `predict` go on with a prompt (`stream`, `explain`), instead of answering a text?"""
     whole_lines: bool = True
     """Is every line a text of its own?"""
+    suited: ClassVar[dict[str, Any]] = {}
+    """Settings of training that suit it; what a recipe says wins."""
     metrics: list[Metric]
     """The one that decides first."""
 
@@ -102,6 +113,13 @@ class Task(ABC):
     @abstractmethod
     def build(self) -> nn.Module:
         """A model with fresh weights; `learn` or `restore` came before."""
+
+    def initialise(self, model: nn.Module) -> None:
+        """Weights that begin as something else than chance; never called when a run goes on, so what they come from may be gone by then.
+
+        A model on the meta device is only checked.
+        """
+        return None
 
     @abstractmethod
     def examples(self, raw: Sequence[Any], store: Path | None = None) -> Examples:

@@ -27,6 +27,7 @@ from ..search.forcing import forced
 from ..text.corpus import Pair, check_pairs, evenly, read_pairs, split_by_source
 from ..text.tokenizers import Tokenizer
 from ..text.tokenizers.unigram import Unigram
+from ..text.vectors import Coverage, fill, symbols_of
 from ..types import BOS, EOS, PAD, UNK, Batch, Look, Loss, Piece, pad, to
 from . import Data, Prediction, Splits, Task
 from ._tensors import bytes_of, heads_of
@@ -58,10 +59,13 @@ class Translate(Task):
         self.target: Tokenizer = target_tokenizer() if target_tokenizer else self.source
         self.share_embeddings = share_embeddings and target_tokenizer is None
         self._learned = ""
+        self._vectors: list[Path | None] = []
+        self._coverage: list[Coverage] = []
         self.metrics: list[Metric] = [choose(Metric, name, "metrics")() for name in metrics]
 
     def read(self, data: Data) -> Splits:
         """Pairs of texts; what has no file of its own is set aside by hash of the source, so duplicates never straddle."""
+        self._vectors = data.vector_files(1 if self.share_embeddings else 2)
         columns = (data.columns[0], data.columns[1]) if data.columns else None
         read = partial(read_pairs, columns=columns)
         train = read(data.paths("train"), keep_first=data.keep_first)
@@ -76,8 +80,8 @@ class Translate(Task):
         return read_pairs(paths)
 
     def warnings(self, splits: Splits) -> list[str]:
-        """D006, D009 and D031."""
-        return check_pairs(splits.train)
+        """D006, D009, D031 and D046."""
+        return check_pairs(splits.train) + [each.render("warning") for found in self._coverage for each in found.warnings]
 
     def learn(self, splits: Splits) -> None:
         """Tokenizers, from the training pairs only.
@@ -98,6 +102,11 @@ class Translate(Task):
     def build(self) -> Seq2Seq:
         """Fresh weights, from torch's generator."""
         return Seq2Seq(self.source.size, self.target.size, self.encoder, self.decoder, self.share_embeddings)
+
+    def initialise(self, model: nn.Module) -> None:
+        """Embeddings of the symbols that `data.vectors` knows; a symbol is looked for as it is written, without the marks of its tokenizer."""
+        sides = zip((self.source, self.target), (model.encoder.embedding, model.decoder.embedding), self._vectors)
+        self._coverage = [fill(embedding, symbols_of(tokenizer), path) for tokenizer, embedding, path in sides if path]
 
     def examples(self, raw: Sequence[Pair], store: Path | None = None) -> Pairs:
         """A source ends with EOS; a target begins with BOS and ends with EOS.  `DataError` D028 if nothing is short enough."""
@@ -211,10 +220,11 @@ class Translate(Task):
             self.target.restore(state["tokenizer.target"].numpy().tobytes())
 
     def summary(self) -> list[tuple[str, str]]:
-        """Sizes of the vocabularies."""
+        """Sizes of the vocabularies, and how much of them the vectors know."""
+        vectors = [("Vectors", str(found)) for found in self._coverage]
         if self.target is self.source:
-            return [("Tokens", f"{self.source.size:,} symbols, one vocabulary for both sides{self._learned}")]
-        return [("Tokens", f"{self.source.size:,} source symbols, {self.target.size:,} target symbols{self._learned}")]
+            return [("Tokens", f"{self.source.size:,} symbols, one vocabulary for both sides{self._learned}"), *vectors]
+        return [("Tokens", f"{self.source.size:,} source symbols, {self.target.size:,} target symbols{self._learned}"), *vectors]
 
 
 def _by_length(rows: Iterable[int], sources: list[list[int]], budget: int) -> Iterator[list[int]]:

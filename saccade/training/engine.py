@@ -55,12 +55,14 @@ class Engine:
     Random numbers of an update are a pure function of (seed, step, process): nothing about them needs to be saved.
     """
 
-    def __init__(self, task: Task, training: Training, seed: int, world: World) -> None:
+    def __init__(self, task: Task, training: Training, seed: int, world: World, fresh: bool = True) -> None:
         self.training, self.seed, self.world = training, seed, world
         self.device = pick_device(training.device)
         self.precision = pick_precision(training.precision, self.device)
         torch.manual_seed(seed)
         self.model = task.build().to(self.device)
+        if fresh:
+            task.initialise(self.model)
         self.whole: nn.Module = world.wrap(_Whole(task, self.model, training.label_smoothing), training.parallel, self.device)
         if training.compile:
             self.whole = torch.compile(self.whole)  # type: ignore[assignment]
@@ -127,7 +129,10 @@ class Engine:
     def _reduced(self, total: float, count: int, stop: Callable[[], bool]) -> Update:
         """Sums over processes; the gradient is divided, once, by the number of all symbols, and clipped."""
         total, symbols, asked = self.world.sums([total, float(count), float(stop())])
-        gradients = [weight.grad for weight in self.weights if weight.grad is not None]
+        for weight in self.weights:
+            if weight.grad is not None and weight.grad.is_sparse:  # every row once, or the norm would be another
+                weight.grad = weight.grad.coalesce()
+        gradients = [found.values() if found.is_sparse else found for found in (weight.grad for weight in self.weights) if found is not None]
         raw = float(full(nn.utils.get_total_norm(gradients, foreach=True)))
         scale = self.world.size / max(symbols, 1)  # what averages over processes has divided by their number
         norm, clip = raw * scale, self.training.clip or math.inf

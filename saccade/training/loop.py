@@ -57,8 +57,8 @@ class _Run:
 
     def restore(self) -> None:
         """Weights, optimizer and progress of the latest checkpoint, or fresh ones."""
-        self.engine = engine = Engine(self.task, self.training, self.seed, self.world)
         kept = checkpoints(self.run)
+        self.engine = engine = Engine(self.task, self.training, self.seed, self.world, fresh=not kept)
         self.progress = restore_state(kept[-1], engine.model, engine.optimizer, engine.averages) if kept else Progress()
         begun = self.task.begin(engine.model, 1) if kept and self.train.carries else None
         if carried := restore_carried(kept[-1]) if begun is not None else []:

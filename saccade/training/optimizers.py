@@ -26,12 +26,33 @@ def build_optimizer(training: Training, model: nn.Module) -> torch.optim.Optimiz
     if not groups:  # a model that learns by counting: torch wants something to hold
         groups = [{"params": [torch.zeros(0, requires_grad=True)], "factor": 1.0}]
     rate, betas = training.learning_rate, (training.beta1, training.beta2)
+    if is_sparse(model):
+        return torch.optim.SGD(groups, lr=rate)
     if training.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=training.momentum, fused=True)
     if training.optimizer == "adadelta":
         return torch.optim.Adadelta(groups, lr=rate, rho=0.95, eps=1e-6)
     kind = torch.optim.Adam if training.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, lr=rate, betas=betas, eps=training.epsilon, fused=True)
+
+
+def is_sparse(model: nn.Module) -> bool:
+    """Do its gradients hold only the rows that a batch used?"""
+    return any(getattr(module, "sparse", False) for module in model.modules())
+
+
+def _refuse_what_touches_every_row(training: Training) -> None:
+    """`UsageError` C012 for what would move rows that have no gradient: any other optimizer than SGD, momentum, weight decay."""
+    turned = training.schedule(training.learning_rate, training.steps).momentum(0) is not None
+    if training.optimizer != "sgd":
+        found, fix = f"training.optimizer = {training.optimizer}", "training.optimizer=sgd"
+    elif training.weight_decay or any((training.decays or {}).values()):
+        found, fix = "training.weight_decay", "training.weight_decay=0"
+    elif training.momentum or turned:
+        found, fix = "momentum", "training.momentum=0, and a schedule that does not turn it: training.schedule=linear"
+    else:
+        return
+    raise UsageError("C012", f"{found}: gradients of this model hold only the rows that a batch used", fix=fix)
 
 
 def set_rates(optimizer: torch.optim.Optimizer, rate: float, momentum: float | None = None) -> None:
@@ -51,6 +72,8 @@ def weight_groups(training: Training, model: nn.Module) -> list[dict[str, Any]]:
     pattern (as for file names: `*`, `?`, `[ab]`) may match any name of a shared weight; of several patterns that match, the
     last one counts.  `UsageError` C012 if a pattern matches nothing or nothing is left to train.
     """
+    if is_sparse(model):
+        _refuse_what_touches_every_row(training)
     names = _names_of(model)
     every = [name for called in names.values() for name in called]
     for setting, patterns in (("freeze", training.freeze), ("rates", training.rates or {}), ("decays", training.decays or {})):

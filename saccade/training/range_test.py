@@ -93,6 +93,7 @@ def _rising(task: Task, splits: Splits, training: Training, rates: list[float], 
     device = pick_device(training.device)
     precision = pick_precision(training.precision, device)
     model = task.build().to(device).train()
+    task.initialise(model)
     optimizer, batches = build_optimizer(training, model), _batches(task, splits, training, seed)
     losses: list[float] = []
     running = best = math.inf
