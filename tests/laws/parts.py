@@ -40,11 +40,24 @@ VARIANTS: dict[str, dict] = {
     "transformer-post": {"name": "transformer", "heads": 2, "norm": "post", "position": "learned", "activation": "gelu"},
     "transformer-rotary": {"name": "transformer", "heads": 2, "position": "rotary", "score": "additive", "tied": False},
     "transformer-quaternion": {"name": "transformer", "heads": 2, "linear": "quaternion"},
+    "transformer-gpt": {
+        "name": "transformer",
+        "heads": 2,
+        "position": "learned",
+        "activation": "gelu_tanh",
+        "embedding_scale": False,
+        "initialisation": "gpt2",
+    },
+    "transformer-alibi": {"name": "transformer", "heads": 2, "position": "alibi"},
+    "transformer-relative": {"name": "transformer", "heads": 2, "position": "relative"},
+    "transformer-span": {"name": "transformer", "heads": 2, "position": "rotary", "span": 3},
+    "transformer-xl": {"name": "transformer", "heads": 2, "position": "relative", "span": 4},
 }
 """Every decoder, and what its knobs change about how it decodes; a new file in the folder joins by itself."""
 for _name in members("saccade.decoders"):
     VARIANTS.setdefault(_name, {"name": _name})
 LANGUAGE_MODELS = ["recurrent", "convolutional", "convolutional-wavenet", "transformer"]
+LANGUAGE_MODELS += [f"transformer-{form}" for form in ("gpt", "alibi", "relative", "span", "xl")]
 DECODERS = [*VARIANTS, *(f"{name}-lm" for name in LANGUAGE_MODELS)]
 
 
