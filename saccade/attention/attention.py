@@ -10,7 +10,7 @@ from ..families import Make
 from ..layers.dropout import Dropout
 from ..layers.linears import Linear
 from ..layers.linears.real import Real
-from ..layers.positions import Position
+from ..layers.positions import Distance, Position
 from .scores import Score
 from .softmax import masked_softmax
 
@@ -39,9 +39,11 @@ class Attention(nn.Module):
         keys: Float[Tensor, "*batch S Dp"],
         values: Float[Tensor, "*batch S Dv"],
         mask: Bool[Tensor, "*#batch #Q S"] | None = None,
+        bias: Float[Tensor, "*#batch #Q S"] | None = None,
     ) -> tuple[Float[Tensor, "*batch Q Dv"], Float[Tensor, "*batch Q S"]]:
-        """What each query gathered, and the weights it gathered with (before dropout)."""
-        weights = masked_softmax(self.score.compare(query, keys), mask)
+        """What each query gathered, and the weights it gathered with (before dropout); `bias` is added to the score."""
+        scores = self.score.compare(query, keys)
+        weights = masked_softmax(scores if bias is None else scores + bias, mask)
         return self.dropout(weights) @ values.to(weights.dtype), weights
 
     def watched(self) -> bool:
@@ -50,9 +52,22 @@ class Attention(nn.Module):
 
 
 class MultiHead(nn.Module):
-    """H attentions side by side; to the score, the head axis is one more batch axis (Vaswani et al. 2017, section 3.2.2)."""
+    """H attentions side by side; to the score, the head axis is one more batch axis (Vaswani et al. 2017, section 3.2.2).
 
-    def __init__(self, query_dim: int, memory_dim: int, score: Make[Score], *, heads: int, dropout: float = 0.0, linear: Make[Linear] = Real) -> None:
+    `distance` is what the places of a text, looking at itself, mean to its scores.
+    """
+
+    def __init__(
+        self,
+        query_dim: int,
+        memory_dim: int,
+        score: Make[Score],
+        *,
+        heads: int,
+        dropout: float = 0.0,
+        linear: Make[Linear] = Real,
+        distance: Distance | None = None,
+    ) -> None:
         super().__init__()
         if query_dim % heads:
             able = ", ".join(str(h) for h in range(1, query_dim + 1) if query_dim % h == 0 and h <= 16)
@@ -68,6 +83,7 @@ class MultiHead(nn.Module):
                 fix=f"a dim that is a multiple of {self.query.block * heads}, other heads, or linear = 'real'",
             )
         self.attention = Attention(score(width, width), dropout=dropout)
+        self.distance = distance
         for part in (self.query, self.key_value, self.output):
             part.glorot()
 
@@ -95,12 +111,16 @@ class MultiHead(nn.Module):
         asked = self.split(self.query(query))
         if position is not None:
             asked = position.rotate(asked, start)
+        bias = None
+        if self.distance is not None:
+            asked, bias = self.distance(asked, keys.shape[2])
         if self.fused(asked, keys):
             factor = self.attention.score.dot_factor(asked.shape[-1])
             dropout = self.attention.dropout.rate if self.training else 0.0
-            context = functional.scaled_dot_product_attention(asked, keys, values, mask, dropout_p=dropout, scale=factor)
+            allowed = mask if bias is None or mask is None else bias.masked_fill(~mask, float("-inf"))
+            context = functional.scaled_dot_product_attention(asked, keys, values, bias if allowed is None else allowed, dropout_p=dropout, scale=factor)
         else:
-            context, _ = self.attention(asked, keys, values, mask)
+            context, _ = self.attention(asked, keys, values, mask, bias)
         return self.output(context.transpose(1, 2).flatten(-2))
 
     def fused(self, query: Tensor, keys: Tensor) -> bool:

@@ -5,9 +5,10 @@ from jaxtyping import Bool
 from torch import Tensor
 
 
-def causal(queries: int, keys: int, device: torch.device | None = None) -> Bool[Tensor, "Q S"]:
-    """Query i stands at place keys - queries + i and sees itself and what came before."""
-    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+def causal(queries: int, keys: int, device: torch.device | None = None, span: int | None = None) -> Bool[Tensor, "Q S"]:
+    """Query i stands at place keys - queries + i and sees itself and what came before: all of it, or `span` symbols with itself."""
+    seen = torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+    return seen if span is None else seen.triu(keys - queries - span + 1)
 
 
 def padding(mask: Bool[Tensor, "B S"]) -> Bool[Tensor, "B 1 1 S"]:

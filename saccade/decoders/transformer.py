@@ -1,5 +1,9 @@
-"""Transformer decoder: Vaswani et al. (2017), section 3.1.  Its state is the keys and values of every layer."""
+"""Transformer decoder: Vaswani et al. (2017), section 3.1; without a source GPT (Radford et al. 2018, 2019) and Transformer-XL (Dai et al. 2019).
 
+Its state is the keys and values of every layer.
+"""
+
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -10,10 +14,12 @@ from ..attention.attention import MultiHead
 from ..attention.masks import causal, padding
 from ..attention.scores import Score
 from ..attention.scores.scaled_dot import ScaledDot
+from ..errors import UsageError
 from ..families import Make
 from ..layers.dropout import Dropout
 from ..layers.embedding import Embedding, Output
 from ..layers.feedforward import Activation, FeedForward, Residual
+from ..layers.initialisation import Initialisation, initialise
 from ..layers.linears import Linear
 from ..layers.linears.real import Real
 from ..layers.positions import Position
@@ -21,12 +27,27 @@ from ..layers.positions.sinusoidal import Sinusoidal
 from ..types import Encoding
 from . import Decoder
 
+MANY = 4
+"""Spans that are read at once: beyond, most of what a mask hides would be computed for nothing."""
+
 
 class Seen(NamedTuple):
     """Keys and values of one layer, so far."""
 
     keys: Float[Tensor, "B H S dp"]
     values: Float[Tensor, "B H S d"]
+
+
+class Said(NamedTuple):
+    """What every layer has seen; and, where older symbols are forgotten, how many there were."""
+
+    layers: tuple[Seen, ...]
+    place: Int[Tensor, "B"] | None
+
+    @property
+    def start(self) -> int:
+        """The place of the next symbol."""
+        return self.layers[0].keys.shape[2] if self.place is None else int(self.place[0])
 
 
 class Source(NamedTuple):
@@ -48,16 +69,15 @@ class Layer(nn.Module):
         self.looking_across = Residual(dim, norm=norm, dropout=dropout) if looking_across else None
 
     def forward(
-        self, x: Float[Tensor, "B T D"], before: Seen, source: Seen | None, masks: tuple[Tensor | None, Tensor | None], position: Position
+        self, x: Float[Tensor, "B T D"], before: Seen, source: Seen | None, masks: tuple[Tensor | None, Tensor | None], position: Position, start: int = 0
     ) -> tuple[Float[Tensor, "B T D"], Seen]:
-        """The same shape, and the keys and values with those of `x` added."""
-        start = before.keys.shape[2]
+        """The same shape, and the keys and values with those of `x`, which begins at place `start`, added."""
         seen = before
 
         def back(y: Tensor) -> Tensor:
             nonlocal seen
             keys, values = self.self_attention.project(y, position, start)
-            if start:
+            if before.keys.shape[2]:
                 keys, values = torch.cat([before.keys, keys], 2), torch.cat([before.values, values], 2)
             seen = Seen(keys, values)
             return self.self_attention(y, keys, values, masks[0], position, start)
@@ -68,11 +88,20 @@ class Layer(nn.Module):
             x = self.looking_across(x, lambda y: across(y, source.keys, source.values, masks[1]))
         return self.thinking(x, self.feed_forward), seen
 
+    def adding(self) -> list[nn.Module]:
+        """The maps whose results are added to what passes through."""
+        across = [] if self.cross_attention is None else [self.cross_attention.output]
+        return [self.self_attention.output, *across, self.feed_forward.contract]
+
 
 class Transformer(Decoder):
     """Layers of masked self-attention, attention to the source and feed-forward; `tied` shares embedding and output matrix.
 
     `feed_forward` None is 4 x dim, `feed_forward_linear` None is `linear`.
+    With a `span` every query sees so many symbols, itself the last, and the state keeps no more of them than the next one sees: memory
+    and time per symbol stay the same however long the text (docs/decisions/0004-sliding-span.md).  `embedding_scale` multiplies embeddings
+    by sqrt(dim); `activation_dropout` (None: like `dropout`) is that between the two maps of a feed-forward layer.
+    `UsageError` C012 if the span is below 1.
     """
 
     def __init__(
@@ -92,22 +121,26 @@ class Transformer(Decoder):
         feed_forward_linear: Make[Linear] | None = None,
         dropout: float = 0.1,
         attention_dropout: float = 0.0,
+        activation_dropout: float | None = None,
+        embedding_scale: bool = True,
+        initialisation: Initialisation = "xavier",
+        span: int | None = None,
         tied: bool = True,
     ) -> None:
         super().__init__(vocab, memory_dim)
-
-        def heads_over(width: int) -> MultiHead:
-            return MultiHead(dim, width, score, heads=heads, dropout=attention_dropout, linear=linear)
-
+        if span is not None and span < 1:
+            raise UsageError("C012", f"span = {span}: a symbol sees itself at least", fix='span = 1 or more, or "none"')
+        self.span, bent = span, dropout if activation_dropout is None else activation_dropout
+        attention = partial(MultiHead, dim, score=score, heads=heads, dropout=attention_dropout, linear=linear)
         self.position = position(dim, heads)
-        self.embedding = Embedding(vocab, dim, scale=True)
+        self.embedding = Embedding(vocab, dim, scale=embedding_scale)
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             Layer(
                 dim,
-                heads_over(dim),
-                None if memory_dim is None else heads_over(memory_dim),
-                FeedForward(dim, feed_forward or 4 * dim, activation=activation, dropout=dropout, linear=feed_forward_linear or linear),
+                attention(dim, distance=self.position.distance(ahead=False)),
+                None if memory_dim is None else attention(memory_dim),
+                FeedForward(dim, feed_forward or 4 * dim, activation=activation, dropout=bent, linear=feed_forward_linear or linear),
                 norm,
                 dropout,
             )
@@ -115,31 +148,51 @@ class Transformer(Decoder):
         )
         self.norm = nn.LayerNorm(dim) if norm == "pre" else nn.Identity()
         self.output = Output(vocab, dim, self.embedding if tied else None)
+        initialise(self, initialisation, [part for layer in self.layers for part in layer.adding()])
 
     @property
     def bounded(self) -> bool:
-        """No: keys and values are kept for everything said."""
-        return False
+        """With a span; else keys and values are kept for everything said."""
+        return self.span is not None
 
-    def start(self, encoding: Encoding | None, batch: int) -> tuple[Source, tuple[Seen, ...]]:
+    def start(self, encoding: Encoding | None, batch: int) -> tuple[Source, Said]:
         """The source's keys and values for every layer, computed once; nothing said yet."""
         nothing = []
         for layer in self.layers:
             empty = self.embedding.weight.new_zeros(batch, 0, self.embedding.embedding_dim)
             nothing.append(Seen(*layer.self_attention.project(empty)))
+        said = Said(tuple(nothing), None if self.span is None else torch.zeros(batch, dtype=torch.long, device=self.embedding.weight.device))
         if encoding is None:
-            return Source(None, None), tuple(nothing)
+            return Source(None, None), said
         sources = tuple(Seen(*layer.cross_attention.project(encoding.outputs)) for layer in self.layers)
-        return Source(sources, padding(encoding.mask)), tuple(nothing)
+        return Source(sources, padding(encoding.mask)), said
 
-    def features(self, tokens: Int[Tensor, "B T"], state: tuple[Seen, ...], memory: Source) -> tuple[Float[Tensor, "B T D"], tuple[Seen, ...]]:
-        """What the last layer makes of each of `tokens`, and the longer state."""
-        start, length = state[0].keys.shape[2], tokens.shape[1]
+    def features(self, tokens: Int[Tensor, "B T"], state: Said, memory: Source) -> tuple[Float[Tensor, "B T D"], Said]:
+        """What the last layer makes of each of `tokens`, and the state with them; many spans of text are read one after the other."""
+        length = tokens.shape[1]
+        if self.span is not None and length > MANY * self.span:
+            return self.in_pieces(tokens, state, memory)
+        start, known = state.start, state.layers[0].keys.shape[2]
         x = self.dropout(self.position(self.embedding(tokens), start))
-        masks = (causal(length, start + length, x.device)[None, None] if length > 1 else None, memory.mask)
-        sources = memory.layers or (None,) * len(state)
+        masks = (causal(length, known + length, x.device, self.span)[None, None] if length > 1 else None, memory.mask)
+        sources = memory.layers or (None,) * len(state.layers)
         after = []
-        for layer, before, source in zip(self.layers, state, sources, strict=True):
-            x, seen = layer(x, before, source, masks, self.position)
+        for layer, before, source in zip(self.layers, state.layers, sources, strict=True):
+            x, seen = layer(x, before, source, masks, self.position, start)
             after.append(seen)
-        return self.norm(x), tuple(after)
+        return self.norm(x), self.remembered(tuple(after), state.place, length)
+
+    def in_pieces(self, tokens: Int[Tensor, "B T"], state: Said, memory: Source) -> tuple[Float[Tensor, "B T D"], Said]:
+        """The same in time that grows with the length alone, not with its square."""
+        said = []
+        for piece in tokens.split(MANY * (self.span or 1), 1):
+            features, state = self.features(piece, state, memory)
+            said.append(features)
+        return torch.cat(said, 1), state
+
+    def remembered(self, layers: tuple[Seen, ...], place: Int[Tensor, "B"] | None, length: int) -> Said:
+        """All of it; or, with a span, what the next symbol sees."""
+        if self.span is None or place is None:
+            return Said(layers, None)
+        first = max(0, layers[0].keys.shape[2] - self.span + 1)
+        return Said(tuple(Seen(seen.keys[:, :, first:], seen.values[:, :, first:]) for seen in layers), place + length)

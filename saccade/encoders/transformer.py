@@ -66,7 +66,7 @@ class Transformer(Encoder):
         self.layers = nn.ModuleList(
             Layer(
                 dim,
-                MultiHead(dim, dim, score, heads=heads, dropout=attention_dropout, linear=linear),
+                MultiHead(dim, dim, score, heads=heads, dropout=attention_dropout, linear=linear, distance=self.position.distance(ahead=True)),
                 FeedForward(dim, feed_forward or 4 * dim, activation=activation, dropout=dropout, linear=feed_forward_linear or linear),
                 norm,
                 dropout,

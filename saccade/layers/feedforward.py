@@ -12,7 +12,8 @@ from .dropout import Dropout
 from .linears import Linear
 from .linears.real import Real
 
-Activation = Literal["relu", "gelu"]
+Activation = Literal["relu", "gelu", "gelu_tanh"]
+"""gelu is x times the chance of a normal draw below x (Hendrycks and Gimpel 2016); "gelu_tanh" their formula with a tanh, which GPT uses."""
 
 
 class FeedForward(nn.Module):
@@ -28,8 +29,10 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
         """The same shape."""
-        bent = self.dropout.relu(self.expand(x)) if self.activation == "relu" else self.dropout(functional.gelu(self.expand(x)))
-        return self.contract(bent)
+        wide = self.expand(x)
+        if self.activation == "relu":
+            return self.contract(self.dropout.relu(wide))
+        return self.contract(self.dropout(functional.gelu(wide, approximate="tanh" if self.activation == "gelu_tanh" else "none")))
 
 
 class Residual(nn.Module):

@@ -46,6 +46,18 @@ VARIANTS: dict[str, dict] = {
     "ngram-katz": {"name": "ngram", "order": 4, "smoothing": "good_turing"},
     "transformer-rotary": {"name": "transformer", "heads": 2, "position": "rotary", "score": "additive", "tied": False},
     "transformer-quaternion": {"name": "transformer", "heads": 2, "linear": "quaternion"},
+    "transformer-gpt": {
+        "name": "transformer",
+        "heads": 2,
+        "position": "learned",
+        "activation": "gelu_tanh",
+        "embedding_scale": False,
+        "initialisation": "gpt2",
+    },
+    "transformer-alibi": {"name": "transformer", "heads": 2, "position": "alibi"},
+    "transformer-relative": {"name": "transformer", "heads": 2, "position": "relative"},
+    "transformer-span": {"name": "transformer", "heads": 2, "position": "rotary", "span": 3},
+    "transformer-xl": {"name": "transformer", "heads": 2, "position": "relative", "span": 4},
 }
 """Every decoder, and what its knobs change about how it decodes; a new file in the folder joins by itself."""
 for _name in members("saccade.decoders"):
@@ -56,6 +68,7 @@ COUNTING = [name for name, part in VARIANTS.items() if find(Decoder, part["name"
 """They read no source, and have no gradients."""
 READING = [name for name in VARIANTS if name not in COUNTING]
 LANGUAGE_MODELS = ["recurrent", "recurrent-zaremba", "convolutional", "convolutional-wavenet", "transformer", "bag", *COUNTING]
+LANGUAGE_MODELS += [f"transformer-{form}" for form in ("gpt", "alibi", "relative", "span", "xl")]
 LEARNING = [*READING, *(f"{name}-lm" for name in LANGUAGE_MODELS if name not in COUNTING)]
 DECODERS = [*READING, *(f"{name}-lm" for name in LANGUAGE_MODELS)]
 

@@ -172,10 +172,12 @@ def test_positions_in_pieces_equal_positions_at_once(name: str, cut: int) -> Non
 def test_a_position_does_one_thing_or_nothing(name: str) -> None:
     position, x, keys = make_position(name)
     added, turned = (position(x) != x).any().item(), (position.rotate(keys) != keys).any().item()
-    assert (added, turned) == {"none": (False, False), "rotary": (False, True)}.get(name, (True, False))
+    scored = position.distance(ahead=False) is not None
+    things = {"none": (False, False, False), "rotary": (False, True, False), "alibi": (False, False, True), "relative": (False, False, True)}
+    assert (added, turned, scored) == things.get(name, (True, False, False))
     same = torch.ones(1, 6, 8)
     places = torch.cat([position(same)[0], position.rotate(same[None, :, :, :4])[0, 0]], -1)
-    assert len(places.unique(dim=0)) == (1 if name == "none" else 6)  # no two places look the same
+    assert len(places.unique(dim=0)) == (6 if added or turned else 1)  # no two places look the same
 
 
 @every_position

@@ -14,6 +14,12 @@ def angles(start: int, count: int, width: int, base: float, device: torch.device
     return places[:, None] * frequencies
 
 
+def waves(start: int, count: int, width: int, base: float, device: torch.device) -> Float[Tensor, "T width"]:
+    """sin and cos of each angle, interleaved."""
+    turns = angles(start, count, width, base, device)
+    return torch.stack([turns.sin(), turns.cos()], -1).flatten(-2)[:, :width]
+
+
 class Sinusoidal(Position):
     """sin and cos of position / base^(2i / dim), added to the embedding; reaches any length."""
 
@@ -23,6 +29,4 @@ class Sinusoidal(Position):
 
     def forward(self, x: Float[Tensor, "B T D"], start: int = 0) -> Float[Tensor, "B T D"]:
         """x + sin/cos, interleaved."""
-        turns = angles(start, x.shape[1], x.shape[2], self.base, x.device)
-        waves = torch.stack([turns.sin(), turns.cos()], -1).flatten(-2)[:, : x.shape[2]]
-        return x + waves.to(x.dtype)
+        return x + waves(start, x.shape[1], x.shape[2], self.base, x.device).to(x.dtype)
