@@ -136,7 +136,7 @@ def _check_sizes(table: dict[str, Any], where: str) -> None:
             _check_sizes(value, setting)
         elif knob in COUNTED and isinstance(value, int) and value < 1:
             raise UsageError("C012", f"{setting} = {value}; it must be at least 1", fix=f"{setting}=1")
-        elif knob.endswith("dropout") and not 0 <= value < 1:
+        elif knob.endswith("dropout") and value != "none" and not 0 <= value < 1:
             raise UsageError("C012", f"{setting} = {value}; it must be at least 0 and below 1", fix=f"{setting}=0.1")
 
 

@@ -14,7 +14,7 @@ from ..tasks import Task
 from ..types import State, Tree, detach, join, leaves, to, tree_map
 from .distributed import World, full, gathered, local, only_last
 from .feed import Fed
-from .optimizers import build_optimizer, set_rates
+from .optimizers import build_optimizer, set_rates, take_step
 from .settings import Training, pick_device, pick_precision
 
 
@@ -142,7 +142,7 @@ class Engine:
     def update(self, rate: float, momentum: float | None) -> None:
         """The weights take the gradient."""
         set_rates(self.optimizer, rate, momentum)
-        self.optimizer.step()
+        take_step(self.optimizer)
         if self.averages:
             with torch.no_grad():
                 torch._foreach_lerp_(self.averages, [local(weight) for weight in self.model.parameters()], 1 - self.training.ema)

@@ -1,6 +1,7 @@
 """Optimizers: which weights learn, at which share of the rate, with which weight decay."""
 
 import difflib
+import inspect
 import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -23,6 +24,8 @@ _SHOWN = 12  # names in a message
 def build_optimizer(training: Training, model: nn.Module) -> torch.optim.Optimizer:
     """Over the groups of `weight_groups` (`UsageError` C012 as there), fused where torch has it; `set_rates` comes before every update."""
     groups = weight_groups(training, model)
+    if not training.compile:
+        _without_compiler()
     if not groups:  # a model that learns by counting: torch wants something to hold
         groups = [{"params": [torch.zeros(0, requires_grad=True)], "factor": 1.0}]
     rate, betas = training.learning_rate, (training.beta1, training.beta2)
@@ -53,6 +56,20 @@ def _refuse_what_touches_every_row(training: Training) -> None:
     else:
         return
     raise UsageError("C012", f"{found}: gradients of this model hold only the rows that a batch used", fix=fix)
+
+
+def _without_compiler() -> None:
+    """Spare a second: torch imports its compiler only to keep it away from these functions, which nothing compiles here."""
+    for part in vars(torch.optim.Optimizer).values():
+        plain = getattr(part, "__wrapped__", None)
+        if plain is not None:
+            plain.__dynamo_disable = plain
+
+
+def take_step(optimizer: torch.optim.Optimizer) -> None:
+    """The weights take their gradients, as by `optimizer.step()`, which would import torch's compiler (a second) to tell it to stay away."""
+    with torch.no_grad():
+        inspect.unwrap(type(optimizer).step)(optimizer)
 
 
 def set_rates(optimizer: torch.optim.Optimizer, rate: float, momentum: float | None = None) -> None:

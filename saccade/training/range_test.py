@@ -13,7 +13,7 @@ from torch import nn
 from ..errors import UsageError
 from ..tasks import Splits, Task
 from ..types import to
-from .optimizers import build_optimizer, set_rates
+from .optimizers import build_optimizer, set_rates, take_step
 from .settings import Training, pick_device, pick_precision
 
 Rise = Literal["exponential", "linear"]
@@ -111,7 +111,7 @@ def _rising(task: Task, splits: Splits, training: Training, rates: list[float], 
             return losses, True
         nn.utils.clip_grad_norm_(model.parameters(), training.clip or math.inf)
         set_rates(optimizer, rate)
-        optimizer.step()
+        take_step(optimizer)
     return losses, False
 
 

@@ -1,6 +1,8 @@
 """Which weights learn, at which share of the rate, with which decay."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -11,10 +13,11 @@ from saccade.errors import UsageError
 from saccade.recipe import check, from_table, read_recipe
 from saccade.run import Run
 from saccade.training.checkpoint import checkpoints
-from saccade.training.optimizers import build_optimizer, layer_factors, set_rates, weight_groups
+from saccade.training.optimizers import build_optimizer, layer_factors, set_rates, take_step, weight_groups
 from saccade.training.settings import Training
 
 from .. import toys
+from ..kills import CHILD
 
 
 class Stack(nn.Module):
@@ -77,6 +80,31 @@ def test_an_optimizer_is_what_its_name_says(optimizer, oracle):
     for (name, one), two in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(one, two, msg=name)
         assert not torch.equal(one, dict(Toy().named_parameters())[name])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "adadelta"])
+def test_a_step_is_torchs_own(optimizer):
+    """To the bit, and without the wrapping for torch's compiler."""
+    ends = []
+    for step in (take_step, lambda turned: turned.step()):
+        model = Toy()
+        turned = build_optimizer(Training(optimizer=optimizer, learning_rate=0.01, weight_decay=0.1, momentum=0.7), model)
+        for number in range(3):
+            for weight in model.parameters():
+                weight.grad = torch.cos(torch.arange(weight.numel()) + number).view_as(weight)
+            step(turned)
+        ends.append([*model.parameters()])
+    assert all(torch.equal(one, two) for one, two in zip(*ends, strict=True))
+
+
+def test_training_leaves_torchs_compiler_alone(tmp_path):
+    """It takes a second to import."""
+    toys.write(tmp_path / "toy.tsv")
+    words = ["train", "toy.tsv", "tokenizer=characters", "encoder.dim=16", "decoder.dim=16", "training.steps=2", "training.evaluate_every=2", "--run", "run"]
+    code = f"import sys; sys.argv = ['saccade', *{words!r}]\nfrom saccade import cli\ncli.app(standalone_mode=False)"
+    code += "\nprint('torch._dynamo' in sys.modules, 'torch.optim.adam' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=CHILD, capture_output=True, text=True, timeout=300)
+    assert done.stdout.splitlines()[-1] == "False True", done.stderr
 
 
 def test_patterns_multiply_the_rate_and_set_the_decay():
