@@ -25,6 +25,7 @@ from ..run import RECIPE, Run, fingerprints, load
 from .drawing import Line, curves, heat_map
 from .looks import merge_words, shown
 from .pages import hashed, page, save
+from .surprise import Surprise, drawn, surprising
 from .worst import Judged, worst
 
 Record = dict[str, Any]
@@ -220,13 +221,24 @@ def _table(head: Sequence[object], rows: Iterable[tuple[Sequence[object], str]],
 def _worst(run: Path, recipe: Recipe) -> str:
     """The worst sentences of the validation data; why there are none, if they cannot be had."""
     try:
-        examples = Run.open(run).splits.valid
-        found = worst(load(run, device=recipe.training.device), examples)
+        examples, model = Run.open(run).splits.valid, load(run, device=recipe.training.device)
+        if model.task.continues:
+            return _surprises(surprising(model, examples), min(len(examples), 100))
+        found = worst(model, examples)
     except SaccadeError as error:
         return _hint(f"Not shown: {error.headline}.")
     by = f"by {found[0].score.name} of each alone" if found and found[0].score else "by log-probability"
     hint = f"The {len(found)} worst of {min(len(examples), 100)} validation examples, {by}; the model answers greedily."
     return _hint(hint) + f'<ol class="worst">{"".join(_example(one, index < _DRAWN) for index, one in enumerate(found))}</ol>'
+
+
+def _surprises(found: Sequence[Surprise], judged: int) -> str:
+    """The costliest lines of a language model."""
+    hint = f"The {len(found)} costliest of {judged} validation lines, each read on its own. The darker a symbol, the less likely it was."
+    lines = "".join(
+        f'<li><p class="shaded" dir="auto" lang="">{drawn(one)}</p><div class="mark-score">{one.cost:.2f} bits a symbol</div></li>' for one in found
+    )
+    return _hint(hint) + f'<ol class="worst">{lines}</ol>'
 
 
 def _example(one: Judged, drawn: bool) -> str:
