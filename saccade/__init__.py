@@ -15,7 +15,8 @@
 
 Imports run one way:
     errors <- storage <- tensors <- types <- families <- text <- batches <- layers <- attention <- encoders <- decoders <- search <- models <- metrics
-    <- tasks <- training <- recipe <- run <- interop <- serving <- dates doctor listing display prompting <- supervise <- space <- study <- demo tune <- cli
+    <- tasks <- training <- recipe <- run <- interop <- serving <- dates doctor listing display prompting exchange asked
+    <- supervise <- space <- study <- demo tune <- cli
 A folder that holds a contract in its `__init__` is a family: every other file in it is one member, and nothing is registered.
 """
 

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +19,6 @@ from .errors import SaccadeError, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from .recipe import Recipe
     from .run import Model, Run
     from .search import Search
 
@@ -65,6 +64,7 @@ def train(
     saccade train multi30k-transformer data.folder=DIR training.steps=2000
     torchrun --nproc-per-node 4 -m saccade train pairs.tsv --directory DIR        four processes; started again, they go on
     """
+    from .asked import recipe_of
     from .run import Run, next_run
     from .training.distributed import environment
 
@@ -78,7 +78,7 @@ def train(
         )
     if run and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" and (run / "recipe.toml").is_file():
         return resume(run)
-    recipe = _recipe(words, task, columns, keep_first, size)
+    recipe = recipe_of(words, task, columns, keep_first, size)
     _say(console, "Reading", ", ".join(str(path) for path in recipe.data.paths("train")))
     begun = Run.begin(recipe, run or next_run(Path("runs"), task))
     _describe(console, begun)
@@ -102,52 +102,6 @@ def resume(
     begun = Run.open(run, overrides or (), alone=processes == 1, allow_data_change=allow_data_change)
     _say(console, "Resuming", f"{run} at step {begun.step:,} of {begun.recipe.training.steps:,}")
     _finish(console, begun, tensorboard, not no_fallback)
-
-
-def _recipe(words: list[str], task: str, columns: str | None, keep_first: int | None, size: str | None) -> "Recipe":
-    """What was asked for: at most one recipe, files, and settings."""
-    from .recipe import locate, read_recipe, shipped
-    from .text.stream import is_file
-
-    known = {path.stem for path in shipped().glob("*.toml")}
-    overrides = [word for word in words if "=" in word and not is_file(word)]
-    rest = [word for word in words if word not in overrides]
-    recipes = [word for word in rest if word.endswith(".toml") or (word in known and not is_file(word))]
-    files = [word for word in rest if word not in recipes]
-    if len(recipes) > 1:
-        raise UsageError("C018", f"one recipe at a time, found {len(recipes)}: {', '.join(recipes)}", fix=f"saccade train {recipes[0]}")
-    if not recipes:
-        _check_files(task, files)
-    data: dict[str, Any] = {"train": files} if files else {}
-    if columns:
-        if not all(part.strip().isdigit() for part in columns.split(",")):
-            raise UsageError("C012", f"--columns {columns}: expected two numbers", fix="--columns 1,2")
-        data["columns"] = [int(part) for part in columns.split(",")]
-    if keep_first is not None:
-        data["keep_first"] = keep_first
-    defaults: dict[str, Any] = {} if recipes else {"task": task}
-    if size:
-        defaults["size"] = size
-    path = locate(Path(recipes[0])) if recipes else None
-    recipe = read_recipe(path, overrides=overrides, defaults={**defaults, "data": data})
-    if files and recipes:
-        recipe = read_recipe(path, overrides=[*overrides, f"data.train={json.dumps(files)}"], defaults=defaults)
-    if not recipe.data.train:
-        raise UsageError("C019", "the recipe names no training data", fix="saccade train RECIPE source.txt target.txt, or data.folder=DIR")
-    return recipe
-
-
-def _check_files(task: str, files: list[str]) -> None:
-    """`UsageError` C004 unless the task takes as many files."""
-    from .families import find
-    from .tasks import Task
-
-    least, most = find(Task, task, "task").takes
-    if not least <= len(files) <= most:
-        needed, fix = "two parallel ones are needed, or one TSV", "saccade train source.txt target.txt"
-        if most > 2:
-            needed, fix = "at least one text is needed", f"saccade train --task {task} text.txt"
-        raise UsageError("C004", f"{len(files)} data files; {needed}", look=", ".join(files[:6]), fix=fix)
 
 
 def _describe(console: "Console", begun: "Run") -> None:
@@ -331,10 +285,11 @@ def tune(
     as_json: AsJson = False,
 ) -> None:
     """Search for better settings of a recipe: saccade tune RECIPE --search 'training.learning_rate=1e-4..1e-2 log'."""
+    from .asked import recipe_of
     from .supervise import signals
     from .tune import run_tune
 
-    recipe = _recipe(words, task, None, None, None)
+    recipe = recipe_of(words, task, None, None, None)
     with signals() as caught:
         run_tune(recipe, search or [], study, trials, timeout, pruner, _console(), as_json, lambda: bool(caught))
     if caught:
@@ -352,10 +307,11 @@ def range_test(
     folder: Annotated[Path, typer.Option(help="Where to write the plot and the numbers.")] = Path("."),
 ) -> None:
     """Find a learning rate: one short training in which the rate rises, with a plot of the loss; takes what saccade train takes."""
+    from .asked import recipe_of
     from .serving.chart import write_range_test
     from .training.range_test import range_test
 
-    recipe = _recipe(words, task, None, None, None)
+    recipe = recipe_of(words, task, None, None, None)
     made = recipe.task()
     splits = made.read(recipe.data)
     made.learn(splits)
@@ -364,6 +320,26 @@ def range_test(
         print(f"{name:<20} {'none' if rate is None else f'{rate:.3g}'}")
     for path in write_range_test(found, folder):
         print(f"wrote {path}", file=sys.stderr)
+
+
+@app.command(name="export")
+def export_(run: RunPath, path: Annotated[Path, typer.Argument(help="A file to write: model.arpa.", show_default=False)]) -> None:
+    """Write an n-gram model for other programs: as ARPA, which SRILM and KenLM read."""
+    from .exchange import export_model
+    from .run import load
+
+    export_model(load(run, device="cpu"), path)
+
+
+@app.command(name="import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="An n-gram model of another program: model.arpa.", show_default=False)],
+    model: Annotated[Path, typer.Argument(help="The model to write: model.safetensors.", show_default=False)],
+) -> None:
+    """Make a model of what another program wrote, to be tested, scored with and continued like any other."""
+    from .exchange import import_model
+
+    import_model(path, model)
 
 
 @app.command()

@@ -71,6 +71,10 @@ class Decoder(nn.Module):
         """Learn by counting: every text begins with BOS, what follows is predicted."""
         raise NotImplementedError
 
+    def orders(self, tokens: Int[Tensor, "B T"], targets: Int[Tensor, "B T"], state: State, memory: Memory) -> tuple[Int[Tensor, "B T"], State]:
+        """Of a member that counts: how many symbols, the target included, the count had that answered for each of `targets`."""
+        raise NotImplementedError
+
     def make_room(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Before weights are loaded: `shapes` are theirs, by name; a member whose tables are as long as what was counted makes them so."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..decoders import Decoder
@@ -11,7 +11,7 @@ from ..errors import UsageError, printable
 from ..search import Sampling, Step, sample, until
 from ..search.constraints import forbid
 from ..text.tokenizers import Tokenizer
-from ..types import BOS, EOS, PAD, UNK, Piece, Symbol
+from ..types import BOS, EOS, PAD, UNK, Piece, State, Symbol
 
 _PIECE = 1024  # symbols that are read at once
 
@@ -85,18 +85,24 @@ class Speaker:
             told = pieces[left : left + (self.window or _PIECE)]
             read = torch.tensor([ids[left : left + len(told)]], device=self.device)
             logits, after = self.decoder(read, state, memory)
+            orders = self._orders(read, told, state)
             state = start if self.window else after
-            found += self._symbols(told, logits[0].float().log_softmax(-1), alternatives)
+            found += self._symbols(told, logits[0].float().log_softmax(-1), alternatives, orders)
         return found[given:]
 
-    def _symbols(self, pieces: Sequence[Piece], scores: Float[Tensor, "T V"], alternatives: int) -> list[Symbol]:
+    def _orders(self, read: Int[Tensor, "1 T"], told: Sequence[Piece], state: State) -> list[int | None]:
+        """Of a decoder that counts: the order that answered for each symbol."""
+        wanted = torch.tensor([[piece.id for piece in told]], device=read.device)
+        return self.decoder.orders(read, wanted, state, None)[0][0].tolist() if self.decoder.learns == "counts" else [None] * len(told)
+
+    def _symbols(self, pieces: Sequence[Piece], scores: Float[Tensor, "T V"], alternatives: int, orders: Sequence[int | None]) -> list[Symbol]:
         own = scores.gather(1, torch.tensor([[piece.id] for piece in pieces], device=scores.device))
         ranks, entropies = (scores > own).sum(1) + 1, -(scores.exp() * scores.clamp_min(-1e9)).sum(1)
         best = scores.topk(min(alternatives, scores.shape[1]))
-        rows = zip(pieces, own[:, 0].tolist(), ranks.tolist(), entropies.tolist(), best.indices.tolist(), best.values.tolist(), strict=True)
+        rows = zip(pieces, own[:, 0].tolist(), ranks.tolist(), entropies.tolist(), best.indices.tolist(), best.values.tolist(), orders, strict=True)
         return [
-            Symbol(piece, logprob, rank, entropy, [(self._text(i), score) for i, score in zip(ids, likeliest, strict=True)])
-            for piece, logprob, rank, entropy, ids, likeliest in rows
+            Symbol(piece, logprob, rank, entropy, [(self._text(i), score) for i, score in zip(ids, likeliest, strict=True)], order)
+            for piece, logprob, rank, entropy, ids, likeliest, order in rows
         ]
 
     def _text(self, symbol: int) -> str:

@@ -27,12 +27,14 @@ from ..search import Sampling, Search
 from ..text.passages import characters_of, read_passages, sample_of, split_at_the_end
 from ..text.tokenizers import Tokenizer
 from ..text.tokenizers.unigram import Unigram
+from ..text.vectors import Coverage, fill, symbols_of
 from ..types import BOS, EOS, PAD, UNK, Look, Loss, Padded, State, Symbol, detach, to
 from . import Data, Prediction, Splits, Task
 from ._speaker import Speaker
 from ._tensors import bytes_of, heads_of
 
 LEARNED_FROM = 8_000_000  # characters
+LOOKED_AT = 512  # symbols of a look, at most
 _CHUNK = 1024  # lines that are encoded at once
 _PIECE = 2048  # symbols that are read at once where no gradient is wanted
 
@@ -66,6 +68,8 @@ class LanguageModel(Task):
         self.tokenizer: Tokenizer = tokenizer()
         self.decoder, self.context, self.reach, self.documents, self.longest = decoder, context, reach or context, documents, longest
         self.carry, self.whole_lines, self._learned = carry, documents, ""
+        self._vectors: Path | None = None
+        self._coverage: list[Coverage] = []
         self.metrics: list[Metric] = [Perplexity(), Bits(), Bits(per="word")]
 
     @cached_property
@@ -81,6 +85,7 @@ class LanguageModel(Task):
 
     def read(self, data: Data) -> Splits:
         """Lines; what has no file of its own is taken from the end of the training text, validation before test."""
+        (self._vectors,) = data.vector_files(1)
         train = read_passages(data.paths("train"), data.keep_first)
         valid, test = (read_passages(data.paths(split)) if getattr(data, split) else [] for split in ("valid", "test"))
         if not data.valid or not data.test:
@@ -92,6 +97,10 @@ class LanguageModel(Task):
         """The lines of all files, one behind the other."""
         return read_passages(paths)
 
+    def warnings(self, splits: Splits) -> list[str]:
+        """What is odd about the vectors."""
+        return [each.render("warning") for found in self._coverage for each in found.warnings]
+
     def learn(self, splits: Splits) -> None:
         """The tokenizer, from the training text only: from all of it, or from every Nth line where it could not hold more."""
         lines, step = (splits.train, 1) if self.tokenizer.streams else sample_of(splits.train, LEARNED_FROM)
@@ -102,6 +111,11 @@ class LanguageModel(Task):
         """Fresh weights, from torch's generator."""
         self.carries  # noqa: B018 (says what is impossible before anything is trained)
         return Model(self.tokenizer.size, self.decoder)
+
+    def initialise(self, model: nn.Module) -> None:
+        """Embeddings of the symbols that `data.vectors` knows."""
+        if self._vectors:
+            self._coverage = [fill(model.decoder.embedding, symbols_of(self.tokenizer), self._vectors)]
 
     def examples(self, raw: Sequence[str], store: Path | None = None) -> Examples:
         """The stream (`DataError` D036 if it is shorter than one context), or the lines as texts of their own (D028 if all are too long)."""
@@ -264,12 +278,16 @@ class LanguageModel(Task):
 
     @torch.no_grad()
     def look(self, model: nn.Module, text: str, answer: Prediction) -> Look:
-        """Where the model looked back for each symbol of `text` and its continuation; the column of the symbol that a text begins with stands last."""
-        whole = text + answer.text
-        speaker = self._speaker(model)
+        """Where the model looked back for each symbol of `text` and its continuation, of the last that are read at once.
+
+        The column of the symbol before them stands last.
+        """
+        whole, speaker = text + answer.text, self._speaker(model)
+        last = speaker.pieces(whole)[-(speaker.window or LOOKED_AT) :]
+        whole = whole[last[0].start :] if last else whole
+        pieces = speaker.pieces(whole)
         with watching(model) as seen:
             speaker.explain(whole, "", 1)
-        pieces = speaker.pieces(whole)
         weights = {name: np.roll(heads_of(calls), -1, -1) for name, calls in seen.items() if calls}
         return Look(whole, whole, pieces[:-1], pieces[:-1], weights, answer.score)
 
@@ -287,7 +305,8 @@ class LanguageModel(Task):
             how = "every line is a text of its own"
         else:
             how = f"in rows of {self.context} symbols, the state carried on" if self.carries else f"in windows of {self.context} symbols"
-        return [("Tokens", f"{self.tokenizer.size:,} symbols{self._learned}"), ("Text", f"read {how}" if not self.documents else how)]
+        vectors = [("Vectors", str(found)) for found in self._coverage]
+        return [("Tokens", f"{self.tokenizer.size:,} symbols{self._learned}"), *vectors, ("Text", f"read {how}" if not self.documents else how)]
 
 
 class _Measure(NamedTuple):

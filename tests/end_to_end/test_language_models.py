@@ -132,7 +132,27 @@ def test_a_text_from_stdin_is_scored_as_one(trained, tmp_path):
     assert run("score", trained, stdin=text.read_bytes()).out == run("score", trained, text).out
 
 
+def test_an_ngram_model_is_counted_written_as_arpa_and_read_again(tmp_path):
+    text = write_text(tmp_path)
+    words = ["--task", "language_model", "decoder=ngram", "decoder.order=3", "tokenizer={name='words', split='spaces'}", "documents=true"]
+    said = run("train", text, *words, "--run", tmp_path / "run")
+    assert said.status == 0, said.err
+    assert "numbers, counted" in said.err
+    assert run("export", tmp_path / "run", tmp_path / "model.arpa").status == 0
+    assert run("import", tmp_path / "model.arpa", tmp_path / "other.safetensors").status == 0
+    before, after = (json.loads(run("test", model, text, "--json").out) for model in (tmp_path / "run", tmp_path / "other.safetensors"))
+    assert [score["value"] for score in after] == pytest.approx([score["value"] for score in before], rel=1e-6)
+    explained = run("predict", tmp_path / "other.safetensors", "the cat", "--explain").out.splitlines()
+    assert explained[0].split()[:5] == ["symbol", "probability", "rank", "entropy", "order"]
+    assert explained[1].split()[4] == "3"
+
+
 # -- what people get wrong --
+
+
+def test_what_cannot_be_exported(trained, tmp_path):
+    expect_refusal(run("export", trained, tmp_path / "model.onnx"), 2, f"[C028] {tmp_path}/model.onnx: no way to write .onnx", "a name that ends in .arpa")
+    expect_refusal(run("export", trained, tmp_path / "x.arpa"), 2, "[C028] only a model that counts can be written as ARPA", "a model with decoder = ngram")
 
 
 @pytest.mark.parametrize(

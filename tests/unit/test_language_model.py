@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +13,7 @@ from saccade.decoders import Decoder
 from saccade.errors import DataError, UsageError
 from saccade.families import choose
 from saccade.search import Sampling, Search
-from saccade.tasks import Data, Splits
+from saccade.tasks import Data, Prediction, Splits
 from saccade.tasks.language_model import LanguageModel
 from saccade.text.tokenizers import Tokenizer
 from saccade.types import BOS, EOS
@@ -178,6 +179,20 @@ def test_explaining_says_rank_entropy_and_alternatives():
         assert symbol.rank == 1 + int((row > row[wanted]).sum())
         assert symbol.entropy == pytest.approx(float(-(row.exp() * row).sum()), abs=1e-4)
         assert [score for _, score in symbol.alternatives] == pytest.approx(sorted(row.tolist())[:-4:-1], abs=1e-5)
+
+
+@pytest.mark.parametrize("chosen", [{}, {"documents": True}])
+def test_a_look_is_where_the_model_looked_back(chosen):
+    """Of a text longer than a window, at its last symbols; each looks at itself and before."""
+    made = task(decoder=TRANSFORMER, **chosen)
+    look = made.look(model_of(made), "the cat sat ", Prediction("on the mat", 0.0, 0.0, [], True))
+    (weights,) = look.weights.values()
+    length = 8 if not chosen else 22
+    assert look.output == "the cat sat on the mat"[-length:]
+    assert weights.shape == (2, length, length)
+    assert len(look.output_pieces) == length - 1
+    assert np.allclose(weights.sum(-1), 1, atol=1e-5)
+    assert all(weights[:, row, row : length - 1].max() < 1e-6 for row in range(length - 1))
 
 
 @pytest.mark.parametrize("documents", [False, True])

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from ...types import Piece
+from ..vocabulary import SPECIALS
 
 __all__ = ["Piece", "Tokenizer"]
 
@@ -31,6 +32,10 @@ class Tokenizer(ABC):
     @abstractmethod
     def decode(self, ids: Sequence[int]) -> str:
         """Text from ids; specials are left out, unknown symbols become U+2047 (double question mark)."""
+
+    def symbols(self) -> list[str]:
+        """What each id stands for, as the tokenizer writes it; the first four are specials."""
+        return [*SPECIALS, *(self.decode([i]) for i in range(len(SPECIALS), self.size))]
 
     @abstractmethod
     def state(self) -> bytes:

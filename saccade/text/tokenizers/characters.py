@@ -37,6 +37,10 @@ class Characters(Tokenizer):
         shown = [i for i in ids if i >= UNK]
         return "".join("\u2047" if i == UNK else symbol for i, symbol in zip(shown, self._vocabulary.symbols(shown)))
 
+    def symbols(self) -> list[str]:
+        """The vocabulary."""
+        return self._vocabulary.symbols(range(self.size))
+
     def state(self) -> bytes:
         """The vocabulary."""
         return pack("characters", self._vocabulary.to_json())

@@ -85,6 +85,10 @@ class Words(Tokenizer):
                 parts.append(symbol if before.isspace() or symbol.isspace() else " " + symbol)
         return "".join(parts)
 
+    def symbols(self) -> list[str]:
+        """The vocabulary."""
+        return self._vocabulary.symbols(range(self.size))
+
     def state(self) -> bytes:
         """The vocabulary."""
         return pack("words", self._vocabulary.to_json())
