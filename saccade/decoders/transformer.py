@@ -3,6 +3,7 @@
 Its state is the keys and values of every layer.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -11,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ..attention.attention import MultiHead
+from ..attention.growing import copied, end_of, has_room, joined, written
 from ..attention.masks import causal, padding
 from ..attention.scores import Score
 from ..attention.scores.scaled_dot import ScaledDot
@@ -27,6 +29,7 @@ from ..layers.positions.sinusoidal import Sinusoidal
 from ..types import Encoding
 from . import Decoder
 
+Append = Callable[[Tensor, Tensor], Tensor]
 MANY = 4
 """Spans that are read at once: beyond, most of what a mask hides would be computed for nothing."""
 
@@ -39,10 +42,11 @@ class Seen(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What every layer has seen; and, where older symbols are forgotten, how many there were."""
+    """What every layer has seen; where older symbols are forgotten, how many there were; and how much of the buffers is `taken`."""
 
     layers: tuple[Seen, ...]
     place: Int[Tensor, "B"] | None
+    taken: Int[Tensor, "B"] | None = None
 
     @property
     def start(self) -> int:
@@ -69,16 +73,23 @@ class Layer(nn.Module):
         self.looking_across = Residual(dim, norm=norm, dropout=dropout) if looking_across else None
 
     def forward(
-        self, x: Float[Tensor, "B T D"], before: Seen, source: Seen | None, masks: tuple[Tensor | None, Tensor | None], position: Position, start: int = 0
+        self,
+        x: Float[Tensor, "B T D"],
+        before: Seen,
+        source: Seen | None,
+        masks: tuple[Tensor | None, Tensor | None],
+        position: Position,
+        start: int = 0,
+        append: Append = joined,
     ) -> tuple[Float[Tensor, "B T D"], Seen]:
-        """The same shape, and the keys and values with those of `x`, which begins at place `start`, added."""
+        """The same shape, and the keys and values with those of `x`, which begins at place `start`, appended."""
         seen = before
 
         def back(y: Tensor) -> Tensor:
             nonlocal seen
             keys, values = self.self_attention.project(y, position, start)
             if before.keys.shape[2]:
-                keys, values = torch.cat([before.keys, keys], 2), torch.cat([before.values, values], 2)
+                keys, values = append(before.keys, keys), append(before.values, values)
             seen = Seen(keys, values)
             return self.self_attention(y, keys, values, masks[0], position, start)
 
@@ -176,11 +187,19 @@ class Transformer(Decoder):
         x = self.dropout(self.position(self.embedding(tokens), start))
         masks = (causal(length, known + length, x.device, self.span)[None, None] if length > 1 else None, memory.mask)
         sources = memory.layers or (None,) * len(state.layers)
-        after = []
+        append, after = self.appending(state, x), []
         for layer, before, source in zip(self.layers, state.layers, sources, strict=True):
-            x, seen = layer(x, before, source, masks, self.position, start)
+            x, seen = layer(x, before, source, masks, self.position, start, append)
             after.append(seen)
-        return self.norm(x), self.remembered(tuple(after), state.place, length)
+        return self.norm(x), self.remembered(tuple(after), state, length, append if known else joined)
+
+    def appending(self, state: Said, x: Float[Tensor, "B T D"]) -> Append:
+        """How keys and values are appended to those of `state`: in place, if nobody learns and nobody was there before."""
+        if torch.is_grad_enabled():
+            return joined
+        kind, front = x.device.type, state.layers[0].keys
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+        return written if has_room(front, state.taken, x.shape[1], dtype) else copied
 
     def in_pieces(self, tokens: Int[Tensor, "B T"], state: Said, memory: Source) -> tuple[Float[Tensor, "B T D"], Said]:
         """The same in time that grows with the length alone, not with its square."""
@@ -190,9 +209,14 @@ class Transformer(Decoder):
             said.append(features)
         return torch.cat(said, 1), state
 
-    def remembered(self, layers: tuple[Seen, ...], place: Int[Tensor, "B"] | None, length: int) -> Said:
+    def remembered(self, layers: tuple[Seen, ...], before: Said, length: int, append: Append) -> Said:
         """All of it; or, with a span, what the next symbol sees."""
-        if self.span is None or place is None:
-            return Said(layers, None)
-        first = max(0, layers[0].keys.shape[2] - self.span + 1)
-        return Said(tuple(Seen(seen.keys[:, :, first:], seen.values[:, :, first:]) for seen in layers), place + length)
+        keys, taken, place = layers[0].keys, None, before.place
+        if append is written and before.taken is not None:
+            taken = before.taken.fill_(end_of(keys))  # whoever holds the same past sees it
+        elif append is copied:
+            taken = torch.full((len(keys),), end_of(keys), device=keys.device)
+        if self.span is not None and place is not None:
+            first, place = max(0, keys.shape[2] - self.span + 1), place + length
+            layers = tuple(Seen(*(part[:, :, first:] for part in seen)) for seen in layers)
+        return Said(layers, place, taken)
