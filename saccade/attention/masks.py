@@ -17,7 +17,7 @@ def padding(mask: Bool[Tensor, "B S"]) -> Bool[Tensor, "B 1 1 S"]:
 
 
 def window(queries: int, keys: int, stride: int, device: torch.device | None = None) -> Bool[Tensor, "Q S"]:
-    """Itself and the stride - 1 places before it: Child et al. (2019), section 4.2, the first set of the strided pattern."""
+    """Itself and the `stride` - 1 places before it: Child et al. (2019), section 4.3, the first set of the strided pattern."""
     here, there = _places(queries, keys, device)
     return (here - stride < there) & (there <= here)
 

@@ -1,6 +1,6 @@
 """Patterns: which of the places before it a place looks at, where all would be too many.  FAMILY: every other file here is one pattern.
 
-A pattern is two sets, one near and one far, and every head sees both ("merged heads": Child et al. 2019, section 5.1).  Two layers then
+A pattern is two sets, one near and one far, and every head sees both ("merged heads": Child et al. 2019, equation 7).  Two layers then
 carry a word from anywhere to anywhere later, and if the stride is the root of the length n they look at n^1.5 pairs instead of n^2.
 """
 

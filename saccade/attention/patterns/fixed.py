@@ -1,4 +1,4 @@
-"""Fixed: Child et al. (2019), section 4.2.  For what has no period, as text: some places of every block sum it up for all that follows."""
+"""Fixed: Child et al. (2019), section 4.3.  For what has no period, as text: some places of every block sum it up for all that follows."""
 
 import torch
 from jaxtyping import Bool, Float

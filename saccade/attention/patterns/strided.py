@@ -1,4 +1,4 @@
-"""Strided: Child et al. (2019), section 4.2.  For what has a period, as an image has the width of its rows."""
+"""Strided: Child et al. (2019), section 4.3.  For what has a period, as an image has the width of its rows."""
 
 import torch
 from jaxtyping import Bool, Float
