@@ -130,10 +130,7 @@ class Transformer(Decoder):
         tied: bool = True,
     ) -> None:
         super().__init__(vocab, memory_dim)
-        if span is not None and span < 1:
-            raise UsageError("C012", f"span = {span}: a symbol sees itself at least", fix='span = 1 or more, or "none"')
-        if span is not None and pattern is not None:
-            raise UsageError("C012", f"span = {span} beside a pattern: each says what a symbol sees", fix='span = "none", or pattern = "none"')
+        _check(span, pattern)
         self.pattern = None if pattern is None else pattern()
         self.span, bent = span, dropout if activation_dropout is None else activation_dropout
         attention = partial(MultiHead, dim, score=score, heads=heads, dropout=attention_dropout, linear=linear)
@@ -202,3 +199,11 @@ class Transformer(Decoder):
             return Said(layers, None)
         first = max(0, layers[0].keys.shape[2] - self.span + 1)
         return Said(tuple(Seen(seen.keys[:, :, first:], seen.values[:, :, first:]) for seen in layers), place + length)
+
+
+def _check(span: int | None, pattern: Make[Pattern] | None) -> None:
+    """Is what a symbol sees said once, and does it see itself?"""
+    if span is not None and span < 1:
+        raise UsageError("C012", f"span = {span}: a symbol sees itself at least", fix='span = 1 or more, or "none"')
+    if span is not None and pattern is not None:
+        raise UsageError("C012", f"span = {span} beside a pattern: each says what a symbol sees", fix='span = "none", or pattern = "none"')
