@@ -14,6 +14,7 @@ FAMILIES = {
     "encoders": "saccade.encoders",
     "decoders": "saccade.decoders",
     "scores": "saccade.attention.scores",
+    "patterns": "saccade.attention.patterns",
     "cells": "saccade.layers.cells",
     "linears": "saccade.layers.linears",
     "positions": "saccade.layers.positions",

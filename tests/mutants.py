@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 DECODING, ATTENTION, LAYERS, ENCODERS, SEARCH, FORCING = (
     f"tests/laws/test_{name}.py" for name in ("decoding", "attention", "layers", "encoders", "search", "forcing")
 )
-STEPWISE, LINEARS = "tests/laws/test_stepwise.py", "tests/laws/test_linears.py"
+STEPWISE, LINEARS, PATTERNS = (f"tests/laws/test_{name}.py" for name in ("stepwise", "linears", "patterns"))
 CONVOLUTION = ("tests/unit/test_convolution.py", "tests/parity/test_convolution.py")
 TRAINING, PARITY, BATCHES = "tests/unit/test_training.py", "tests/parity/test_torch_nn.py", "tests/unit/test_batches.py"
 SAMPLING, FILTERS, STOPS = "tests/laws/test_sampling.py", "tests/unit/test_filters.py", "tests/unit/test_stops.py"
@@ -65,6 +65,14 @@ MUTANTS = [
     Mutant("stepwise-swapped", "attention/stepwise.py", "weights.mT @ slope_of_context", "slope_of_scores.mT @ slope_of_context", (STEPWISE,)),
     Mutant("stepwise-twice", "attention/stepwise.py", "ctx.steps.clear()", "pass", (STEPWISE,)),
     Mutant("stepwise-though-watched", "attention/stepwise.py", "or attention.watched()", "", (STEPWISE,)),
+    Mutant("window-off-by-one", "attention/masks.py", "(here - stride < there)", "(here - stride <= there)", (PATTERNS,)),
+    Mutant("column-sees-itself", "attention/patterns/strided.py", ".tril(-1)", ".tril()", (PATTERNS,)),
+    Mutant("row-before-the-first", "attention/patterns/strided.py", "near[0, :, : self.stride] = False", "pass", (PATTERNS,)),
+    Mutant("own-summary-twice", "attention/patterns/fixed.py", ".tril(-1)", ".tril()", (PATTERNS,)),
+    Mutant("summary-in-front", "attention/patterns/fixed.py", "x[..., -self.summary :, :]", "x[..., : self.summary, :]", (PATTERNS,)),
+    Mutant("pattern-without-dropout", "attention/sparse.py", "dropout(masked_softmax(", "(masked_softmax(", (PATTERNS,)),
+    Mutant("pieces-by-blocks", "attention/patterns/__init__.py", "queries == keys > self.stride", "keys > self.stride", (PATTERNS, DECODING)),
+    Mutant("blocks-though-watched", "attention/attention.py", "keys.shape[2]) and not self.attention.watched()", "keys.shape[2])", (PATTERNS,)),
     Mutant("causal-off-by-one", "attention/masks.py", ".tril(keys - queries)", ".tril(keys - queries + 1)", (DECODING,)),
     Mutant(
         "position-restarts", "decoders/transformer.py", "self.position(self.embedding(tokens), start)", "self.position(self.embedding(tokens), 0)", (DECODING,)

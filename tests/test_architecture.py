@@ -60,6 +60,7 @@ FAMILIES = [
     "layers/linears",
     "layers/positions",
     "attention/scores",
+    "attention/patterns",
     "encoders",
     "decoders",
     "metrics",

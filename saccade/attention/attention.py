@@ -11,6 +11,7 @@ from ..layers.dropout import Dropout
 from ..layers.linears import Linear
 from ..layers.linears.real import Real
 from ..layers.positions import Distance, Position
+from .patterns import Pattern
 from .scores import Score
 from .softmax import masked_softmax
 
@@ -54,7 +55,7 @@ class Attention(nn.Module):
 class MultiHead(nn.Module):
     """H attentions side by side; to the score, the head axis is one more batch axis (Vaswani et al. 2017, section 3.2.2).
 
-    `distance` is what the places of a text, looking at itself, mean to its scores.
+    Of a text that looks at itself: `distance` is what places mean to its scores, `pattern` which places it looks at.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class MultiHead(nn.Module):
         dropout: float = 0.0,
         linear: Make[Linear] = Real,
         distance: Distance | None = None,
+        pattern: Pattern | None = None,
     ) -> None:
         super().__init__()
         if query_dim % heads:
@@ -83,7 +85,7 @@ class MultiHead(nn.Module):
                 fix=f"a dim that is a multiple of {self.query.block * heads}, other heads, or linear = 'real'",
             )
         self.attention = Attention(score(width, width), dropout=dropout)
-        self.distance = distance
+        self.distance, self.pattern = distance, pattern
         for part in (self.query, self.key_value, self.output):
             part.glorot()
 
@@ -107,13 +109,18 @@ class MultiHead(nn.Module):
         position: Position | None = None,
         start: int = 0,
     ) -> Float[Tensor, "B T D"]:
-        """What each place of `query` gathered from all heads."""
+        """What each place of `query` gathered from all heads.  A pattern brings its own mask, and needs none where it goes by blocks."""
         asked = self.split(self.query(query))
         if position is not None:
             asked = position.rotate(asked, start)
         bias = None
         if self.distance is not None:
             asked, bias = self.distance(asked, keys.shape[2])
+        if self.pattern is not None:
+            if bias is None and self.pattern.pays(asked.shape[2], keys.shape[2]) and not self.attention.watched():
+                context = self.pattern.attend((self.attention.score, self.attention.dropout), asked, keys, values)
+                return self.output(context.transpose(1, 2).flatten(-2))
+            mask = self.pattern.mask(asked.shape[2], keys.shape[2], asked.device)
         if self.fused(asked, keys):
             factor = self.attention.score.dot_factor(asked.shape[-1])
             dropout = self.attention.dropout.rate if self.training else 0.0

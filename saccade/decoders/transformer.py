@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..attention.attention import MultiHead
 from ..attention.growing import copied, end_of, has_room, joined, written
 from ..attention.masks import causal, padding
+from ..attention.patterns import Pattern
 from ..attention.scores import Score
 from ..attention.scores.scaled_dot import ScaledDot
 from ..errors import UsageError
@@ -112,7 +113,7 @@ class Transformer(Decoder):
     With a `span` every query sees so many symbols, itself the last, and the state keeps no more of them than the next one sees: memory
     and time per symbol stay the same however long the text (docs/decisions/0004-sliding-span.md).  `embedding_scale` multiplies embeddings
     by sqrt(dim); `activation_dropout` (None: like `dropout`) is that between the two maps of a feed-forward layer.
-    `UsageError` C012 if the span is below 1.
+    With a `pattern` it sees the places that this one shows.  `UsageError` C012 if the span is below 1, or if there are both.
     """
 
     def __init__(
@@ -130,6 +131,7 @@ class Transformer(Decoder):
         score: Make[Score] = ScaledDot,
         linear: Make[Linear] = Real,
         feed_forward_linear: Make[Linear] | None = None,
+        pattern: Make[Pattern] | None = None,
         dropout: float = 0.1,
         attention_dropout: float = 0.0,
         activation_dropout: float | None = None,
@@ -139,8 +141,8 @@ class Transformer(Decoder):
         tied: bool = True,
     ) -> None:
         super().__init__(vocab, memory_dim)
-        if span is not None and span < 1:
-            raise UsageError("C012", f"span = {span}: a symbol sees itself at least", fix='span = 1 or more, or "none"')
+        _check(span, pattern)
+        self.pattern = None if pattern is None else pattern()
         self.span, bent = span, dropout if activation_dropout is None else activation_dropout
         attention = partial(MultiHead, dim, score=score, heads=heads, dropout=attention_dropout, linear=linear)
         self.position = position(dim, heads)
@@ -149,7 +151,7 @@ class Transformer(Decoder):
         self.layers = nn.ModuleList(
             Layer(
                 dim,
-                attention(dim, distance=self.position.distance(ahead=False)),
+                attention(dim, distance=self.position.distance(ahead=False), pattern=self.pattern),
                 None if memory_dim is None else attention(memory_dim),
                 FeedForward(dim, feed_forward or 4 * dim, activation=activation, dropout=bent, linear=feed_forward_linear or linear),
                 norm,
@@ -185,7 +187,8 @@ class Transformer(Decoder):
             return self.in_pieces(tokens, state, memory)
         start, known = state.start, state.layers[0].keys.shape[2]
         x = self.dropout(self.position(self.embedding(tokens), start))
-        masks = (causal(length, known + length, x.device, self.span)[None, None] if length > 1 else None, memory.mask)
+        plain = length > 1 and self.pattern is None
+        masks = (causal(length, known + length, x.device, self.span)[None, None] if plain else None, memory.mask)
         sources = memory.layers or (None,) * len(state.layers)
         append, after = self.appending(state, x), []
         for layer, before, source in zip(self.layers, state.layers, sources, strict=True):
@@ -220,3 +223,11 @@ class Transformer(Decoder):
             first, place = max(0, keys.shape[2] - self.span + 1), place + length
             layers = tuple(Seen(*(part[:, :, first:] for part in seen)) for seen in layers)
         return Said(layers, place, taken)
+
+
+def _check(span: int | None, pattern: Make[Pattern] | None) -> None:
+    """Is what a symbol sees said once, and does it see itself?"""
+    if span is not None and span < 1:
+        raise UsageError("C012", f"span = {span}: a symbol sees itself at least", fix='span = 1 or more, or "none"')
+    if span is not None and pattern is not None:
+        raise UsageError("C012", f"span = {span} beside a pattern: each says what a symbol sees", fix='span = "none", or pattern = "none"')

@@ -58,6 +58,8 @@ VARIANTS: dict[str, dict] = {
     "transformer-relative": {"name": "transformer", "heads": 2, "position": "relative"},
     "transformer-span": {"name": "transformer", "heads": 2, "position": "rotary", "span": 3},
     "transformer-xl": {"name": "transformer", "heads": 2, "position": "relative", "span": 4},
+    "transformer-strided": {"name": "transformer", "heads": 2, "pattern": {"name": "strided", "stride": 2}},
+    "transformer-fixed": {"name": "transformer", "heads": 2, "pattern": {"name": "fixed", "stride": 3, "summary": 1}, "position": "rotary"},
 }
 """Every decoder, and what its knobs change about how it decodes; a new file in the folder joins by itself."""
 for _name in members("saccade.decoders"):
@@ -68,7 +70,7 @@ COUNTING = [name for name, part in VARIANTS.items() if find(Decoder, part["name"
 """They read no source, and have no gradients."""
 READING = [name for name in VARIANTS if name not in COUNTING]
 LANGUAGE_MODELS = ["recurrent", "recurrent-zaremba", "convolutional", "convolutional-wavenet", "transformer", "bag", *COUNTING]
-LANGUAGE_MODELS += [f"transformer-{form}" for form in ("gpt", "alibi", "relative", "span", "xl")]
+LANGUAGE_MODELS += [f"transformer-{form}" for form in ("gpt", "alibi", "relative", "span", "xl", "strided", "fixed")]
 LEARNING = [*READING, *(f"{name}-lm" for name in LANGUAGE_MODELS if name not in COUNTING)]
 DECODERS = [*READING, *(f"{name}-lm" for name in LANGUAGE_MODELS)]
 

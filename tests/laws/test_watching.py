@@ -6,7 +6,7 @@ import torch
 from saccade.attention import watching
 from saccade.attention.masks import causal
 
-from .parts import BLIND, DECODERS, ENCODERS, B, S, V, make_encoder, pad, setup, sources
+from .parts import BLIND, DECODERS, ENCODERS, VARIANTS, B, S, V, make_encoder, pad, setup, sources
 from .test_attention import EXACT, ask, draw, every_score, make_attention, make_multi_head
 
 
@@ -18,7 +18,7 @@ def test_weights_of_a_decoder_are_named_by_where_they_arose(name: str) -> None:
     plain, _ = decoder(tokens, state, memory)
     with watching(decoder) as seen:
         watched, _ = decoder(tokens, state, memory)
-    assert torch.equal(plain, watched)
+    torch.testing.assert_close(watched, plain, atol=1e-5 * ("pattern" in VARIANTS[name]), rtol=0)  # a kernel by blocks stands aside
     attended = {name.rsplit(".", 1)[-1] for name in seen}
     assert attended <= {"cross_attention", "self_attention"}
     assert ("cross_attention" in attended) == (name not in BLIND)
