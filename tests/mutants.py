@@ -209,7 +209,6 @@ MUTANTS = [
     Mutant("uniform-over-all", "decoders/_smoothing.py", "1 / (vocab - 2)", "1 / vocab", (NGRAM,)),
     Mutant("katz-believes-too-early", "decoders/_smoothing.py", "[np.minimum(seen.counts, katz + 1)]", "[np.minimum(seen.counts, katz)]", (NGRAM,)),
     Mutant("seen-backs-off-too", "decoders/ngram.py", "pick(chances, found, 0.0))", "said + pick(chances, found, 0.0))", (NGRAM,)),
-    Mutant("unseen-context-found", "decoders/ngram.py", " | (contexts < 0), -1)", ", -1)", (NGRAM,)),
     Mutant("keys-unchecked", "decoders/ngram.py", "keys[-1] < below * self.vocab", "keys[-1] < 2**62", (NGRAM,)),
     Mutant("bag-has-an-order", "decoders/bag.py", "clamp_min(0)).tril()", "clamp_min(0)).tril() * (1 + places)", ("tests/unit/test_bag.py",)),
     Mutant("order-repeats", "batches/order.py", "spawn_key=(epoch, stream)", "spawn_key=(0, stream)", (BATCHES,)),

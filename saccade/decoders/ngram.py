@@ -142,9 +142,9 @@ class Ngram(Decoder):
         """The row of the n-gram of each context and symbol; -1 if there is none."""
         if not len(keys):
             return torch.full_like(symbols, -1)
-        wanted = contexts * self.vocab + symbols
+        wanted = contexts * self.vocab + symbols  # below 0, like no key, where there is no context
         places = torch.searchsorted(keys, wanted).clamp_max(len(keys) - 1)
-        return places.masked_fill((keys[places] != wanted) | (contexts < 0), -1)
+        return places.masked_fill(keys[places] != wanted, -1)
 
 
 def pick(table: Float[Tensor, "N"], rows: Int[Tensor, "*shape"], otherwise: float) -> Float[Tensor, "*shape"]:
