@@ -4,10 +4,11 @@ import math
 from typing import Literal, get_origin
 
 import pytest
+import torch
 
 from saccade.errors import UsageError
 from saccade.families import knobs
-from saccade.training.settings import Training
+from saccade.training.settings import Training, pick_precision
 
 BOUNDS = [
     *[(name, 0, "at least 1", f"{name}=1") for name in ("steps", "tokens_per_batch", "evaluate_every", "report_every", "accumulate", "keep")],
@@ -67,3 +68,20 @@ def test_a_word_that_is_none_of_those_allowed_is_refused(name):
     object.__setattr__(made, name, "sideways")  # round the type checker that watches the tests
     with pytest.raises(UsageError, match=rf"error\[C013\] training\.{name}: expected '.*, found 'sideways'"):
         made.__post_init__()
+
+
+@pytest.mark.parametrize(
+    ("tiles", "vectors", "vendor", "wanted"),
+    [
+        (True, True, "GenuineIntel", torch.bfloat16),
+        (False, True, "GenuineIntel", torch.float32),
+        (False, True, "AuthenticAMD", torch.bfloat16),
+        (False, False, "AuthenticAMD", torch.float32),
+    ],
+)
+def test_bfloat16_is_picked_where_it_is_faster(monkeypatch, tiles, vectors, vendor, wanted):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: vectors)
+    monkeypatch.setattr("saccade.training.settings._vendor", lambda: vendor)
+    assert pick_precision("auto", torch.device("cpu")) is wanted
+    assert pick_precision("bfloat16", torch.device("cpu")) is torch.bfloat16
