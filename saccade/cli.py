@@ -109,8 +109,7 @@ def _describe(console: "Console", begun: "Run") -> None:
     splits = begun.splits
     for warning in begun.task.warnings(splits):
         console.print(warning, markup=False, soft_wrap=True)
-    how = "taken from the end of the text" if begun.task.continues else "set aside by hash of the source: duplicates never straddle the split"
-    aside = "" if begun.recipe.data.valid and begun.recipe.data.test else f", {how}"
+    aside = "" if begun.recipe.data.valid and begun.recipe.data.test else f", {begun.task.aside}"
     _say(console, "Split", f"{len(splits.train):,} train / {len(splits.valid):,} valid / {len(splits.test):,} test{aside}")
     for name, text in begun.task.summary():
         _say(console, name, text)

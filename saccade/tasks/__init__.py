@@ -87,6 +87,8 @@ class Task(ABC):
     """How many files of training data, at least and at most."""
     continues: ClassVar[bool] = False
     """Does `predict` go on with a prompt (`stream`, `explain`), instead of answering a text?"""
+    aside: ClassVar[str] = "set aside by hash of the source: duplicates never straddle the split"
+    """How data without files of their own are taken from those to train on."""
     whole_lines: bool = True
     """Is every line a text of its own?"""
     suited: ClassVar[dict[str, Any]] = {}

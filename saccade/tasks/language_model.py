@@ -50,6 +50,7 @@ class LanguageModel(Task):
 
     takes = (1, 1_000_000)
     continues = True
+    aside = "taken from the end of the text"
 
     def __init__(
         self,

@@ -41,6 +41,7 @@ class WordVectors(Task):
     """
 
     takes = (1, 1_000_000)
+    aside = "taken from the end of the text"
     suited: ClassVar[dict[str, Any]] = {
         "optimizer": "sgd",
         "learning_rate": 0.025,

@@ -19,7 +19,7 @@ RECIPES = sorted(path.stem for path in shipped().glob("*.toml"))
 TABLES = {name: tomllib.loads((shipped() / f"{name}.toml").read_text(encoding="utf-8")) for name in RECIPES}
 TRANSLATING = [name for name in RECIPES if TABLES[name]["task"] == "translate"]
 LANGUAGE_MODELS = [name for name in RECIPES if TABLES[name]["task"] == "language_model"]
-COUNTING = [name for name in RECIPES if find(Decoder, TABLES[name]["decoder"]["name"]).learns == "counts"]
+COUNTING = [name for name, table in TABLES.items() if "decoder" in table and find(Decoder, table["decoder"]["name"]).learns == "counts"]
 TINY = {"dim": 32, "layers": 1, "heads": 2, "feed_forward": 64, "embedding": 32, "bottleneck": 16, "dropout": 0.0}
 
 
