@@ -67,7 +67,7 @@ FAMILIES = [
     "tasks",
     "training/schedules",
 ]
-WRAPPERS = {("rotary", "sinusoidal"), ("scaled_dot", "dot")}
+WRAPPERS = {("rotary", "sinusoidal"), ("relative", "sinusoidal"), ("scaled_dot", "dot")}
 """A member may import a sibling only to share its formula."""
 
 

@@ -5,7 +5,7 @@ from functools import cached_property
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -51,6 +51,7 @@ class LanguageModel(Task):
     takes = (1, 1_000_000)
     continues = True
     aside = "taken from the end of the text"
+    suited: ClassVar[dict[str, Any]] = {"label_smoothing": 0.0}
 
     def __init__(
         self,
