@@ -124,16 +124,17 @@ def _finish(console: "Console", begun: "Run", tensorboard: bool, fallback: bool 
     from .training.distributed import environment
     from .training.trackers import TensorBoard
 
-    first = environment()[0] == 0
-    last = follow(console, begun, trackers=[TensorBoard(begun.path / "tensorboard")] if tensorboard and first else [], fallback=fallback)
-    if not first:
+    alone = environment()[0] == 0
+    last = follow(console, begun, trackers=[TensorBoard(begun.path / "tensorboard")] if tensorboard and alone else [], fallback=fallback)
+    if not alone:
         return
     console.print(f"ok  done in {clock(last.seconds)}", markup=False)
     if scores := final_test(begun):
         console.print(f"test  {scores}", markup=False, soft_wrap=True)
     console.print(f"  look   {write_report(begun.path)}", markup=False, soft_wrap=True)
-    console.print(f"  next   saccade predict {begun.path} < input.txt > output.txt", markup=False, soft_wrap=True)
-    console.print(f"         saccade predict {begun.path} --attention look.html 'a sentence'", markup=False, soft_wrap=True)
+    first, second = ("'a beginning'", "'a beginning' --explain") if begun.task.continues else ("< input.txt > output.txt", "--attention look.html 'a sentence'")
+    console.print(f"  next   saccade predict {begun.path} {first}", markup=False, soft_wrap=True)
+    console.print(f"         saccade predict {begun.path} {second}", markup=False, soft_wrap=True)
 
 
 @app.command(name="test")
@@ -187,7 +188,7 @@ def predict(
     model = load(run)
     if model.task.continues:
         sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, typical=typical, seed=seed, longest=length)
-        return continue_prompts(model, texts or [], prefix, Wanted(sampling, stop or [], samples, explain, as_json))
+        return continue_prompts(model, texts or [], prefix, Wanted(sampling, stop or [], samples, explain, as_json, attention))
     search = _search(model, max(beam or model.recipe.search.beam, n_best))
     looks = []
     for chunk in chunks(texts or [], sys.stdin.buffer, 1 if sys.stdin.isatty() else 1024):

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from .errors import UsageError, printable
 from .run import Model
 from .search import Sampling
+from .serving.picture import write
+from .tasks import Prediction
 from .text.passages import read_passages
 from .text.stream import chunks, is_file
 from .types import Symbol
@@ -23,17 +25,26 @@ class Wanted(NamedTuple):
     samples: int
     explain: bool
     as_json: bool
+    attention: Path | None = None
+    """Where to draw where the model looked back."""
 
 
 def continue_prompts(model: Model, prompts: Sequence[str], prefix: str, wanted: Wanted) -> None:
     """Print the continuation of every prompt while it comes, of those in files and on stdin too; `prefix` stands behind each."""
     if wanted.samples < 1:
         raise UsageError("C012", f"--samples {wanted.samples}; it must be at least 1", fix="--samples 3")
+    looks = []
     for chunk in chunks(prompts, sys.stdin.buffer, 1):
         for prompt in chunk:
             warn_of_unknown(model, prompt + prefix)
             for part in go_on(model, prompt, prefix, wanted):
                 print(part, end="", flush=True)
+            if wanted.attention:
+                (said,) = model.task.several(model.network, prompt + prefix, wanted.sampling, 1, wanted.stops)
+                looks.append(model.task.look(model.network, prompt, Prediction(prefix + said, 0.0, 0.0, [], True)))
+    if wanted.attention:
+        for path in write(looks, wanted.attention):
+            print(f"wrote {path}", file=sys.stderr)
 
 
 def go_on(model: Model, prompt: str, prefix: str, wanted: Wanted) -> Iterator[str]:

@@ -117,6 +117,18 @@ def test_explaining_shows_every_symbol(trained):
     assert set(record["symbols"][0]) == {"text", "start", "end", "logprob", "rank", "entropy", "alternatives"}
 
 
+def test_where_it_looked_back_is_drawn(trained, tmp_path):
+    words = [*SETTINGS[:3], "decoder={name='transformer', dim=8, layers=1, heads=2}", "context=8", "training.steps=2", "training.evaluate_every=2"]
+    assert run("train", write_text(tmp_path), *words, "--run", tmp_path / "run").status == 0
+    said = run("predict", tmp_path / "run", "the", "--length", "5", "--attention", tmp_path / "look.html")
+    assert said.status == 0, said.err
+    assert said.err == f"wrote {tmp_path}/look.html\n"
+    assert "self_attention" in (tmp_path / "look.html").read_text()
+    said = run("predict", trained, "the", "--length", "5", "--attention", tmp_path / "none.html")
+    assert said.status == 2
+    assert "error[C033]" in said.err
+
+
 def test_scores_are_those_of_the_test(trained, tmp_path):
     text = write_text(tmp_path)
     said, tested = run("score", trained, text), json.loads(run("test", trained, text, "--json").out)
