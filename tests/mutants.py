@@ -26,6 +26,7 @@ CONVOLUTION = ("tests/unit/test_convolution.py", "tests/parity/test_convolution.
 TRAINING, PARITY, BATCHES = "tests/unit/test_training.py", "tests/parity/test_torch_nn.py", "tests/unit/test_batches.py"
 SAMPLING, FILTERS, STOPS = "tests/laws/test_sampling.py", "tests/unit/test_filters.py", "tests/unit/test_stops.py"
 SURVIVAL, NGRAM = "tests/unit/test_survival.py", "tests/unit/test_ngram.py"
+WORDS, VECTORS = "tests/unit/test_word_vectors.py", "tests/unit/test_vectors.py"
 
 
 class Mutant(NamedTuple):
@@ -252,6 +253,17 @@ MUTANTS = [
         "(memory.keys[number], memory.values, None)",
         CONVOLUTION,
     ),
+    Mutant("words-left-out-by-the-paper", "layers/word_vectors.py", "(relative.sqrt() + 1) / relative.clamp_min(1e-30)", "relative.rsqrt()", (WORDS,)),
+    Mutant("noise-not-flattened", "layers/word_vectors.py", "NOISE = 0.75", "NOISE = 1.0", (WORDS,)),
+    Mutant("windows-across-texts", "layers/word_vectors.py", " & (text[inside] == text[:, None])", "", (WORDS,)),
+    Mutant("pairs-averaged", "layers/word_vectors.py", "gradient * len(true)", "gradient", (WORDS,)),
+    Mutant("bags-averaged", "layers/word_vectors.py", "gradient * (seen != PAD).sum(1, keepdim=True)", "gradient", (WORDS,)),
+    Mutant("noise-denies-the-true-word", "layers/word_vectors.py", "(softplus(scores[:, 1:]) * said).sum()", "softplus(scores[:, 1:]).sum()", (WORDS,)),
+    Mutant("frequent-words-overshoot", "layers/word_vectors.py", "table.weight.register_hook(shortened)", "pass", (WORDS,)),
+    Mutant("answers-with-the-question", "tasks/word_vectors.py", "cosines[rows] = -2.0", "pass", (WORDS,)),
+    Mutant("vectors-at-their-own-size", "text/vectors.py", "numbers / np.float32(size * wanted**0.5)", "numbers", (VECTORS,)),
+    Mutant("vectors-read-again", "training/loop.py", "fresh=not kept", "fresh=True", (VECTORS,)),
+    Mutant("sparse-rows-twice", "training/engine.py", "weight.grad = weight.grad.coalesce()", "pass", (WORDS,)),
 ]
 
 

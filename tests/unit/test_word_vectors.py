@@ -153,6 +153,17 @@ def test_words_that_come_too_often_in_one_update_take_steps_as_if_they_had_come_
     assert found == [1.0, 6.0, pytest.approx(3 / 6 * (0 + 2 + 3 + 4 + 5 + 7)), 0.0]
 
 
+def test_a_model_shortens_the_steps_of_what_comes_too_often(monkeypatch):
+    """200 pairs alike, 64 of which count: the word seen, the true one and the noise."""
+    model = model_with(monkeypatch, torch.full((200, 1), 6))
+    given, asked, _ = twin(model, torch.tensor([[4]]), torch.tensor([5]), torch.tensor([[6]]), 1.0)
+    before = [table.weight.detach().clone().numpy() for table in (model.input, model.output)]
+    loss = model.loss(torch.full((200, 1), 4), torch.full((200,), 5), coins())
+    (loss.total / loss.count).backward()
+    for table, start, moved in zip((model.input, model.output), before, (given, asked), strict=True):
+        np.testing.assert_allclose(-table.weight.grad.to_dense(), word_vectors.TOGETHER * (moved - start), rtol=1e-4, atol=1e-4)
+
+
 def test_what_moves_rows_without_a_gradient_is_refused():
     for setting, headline in (
         ("training.optimizer=adam", "training.optimizer = adam"),
@@ -286,7 +297,7 @@ def test_vectors_are_exported_in_the_order_of_frequency(tmp_path, trained):
     assert torch.equal(torch.nn.functional.normalize(torch.from_numpy(found.numbers), dim=1), trained.task.vectors(trained.network))
 
 
-@pytest.mark.parametrize("more", [[], ["method=bag", "training.ema=0.9"]])
+@pytest.mark.parametrize("more", [["training.accumulate=2"], ["method=bag", "training.ema=0.9"]])
 def test_a_run_that_was_interrupted_goes_on_with_the_same_numbers(tmp_path, more):
     settings = ["training.steps=20", "training.tokens_per_batch=64", "training.evaluate_every=10", "training.saving=blocking", *more]
     made = written(tmp_path, planted(300), *settings)
