@@ -114,9 +114,9 @@ class _Run:
         look = f"gradient norm {', '.join(f'{norm:.3g}' for norm in self.progress.norms)} over the last {len(self.progress.norms)} steps"
         if fed is not None and self.world.first:
             name = f"bad-step-{step:08d}.json"
-            record = {"step": step, "rows": fed.rows.tolist(), "batch": [side.tolist() for side in leaves(fed.batch)]}
+            sides = {side: leaves(part)[0].tolist() for side, part in fed.batch._asdict().items()}
             with suppress(OSError):  # the disk may be full as well
-                storage.replace_file(self.run / name, [json.dumps(record).encode()])
+                storage.replace_file(self.run / name, [json.dumps({"step": step, "rows": fed.rows.tolist(), **sides}).encode()])
                 look += f"; batch saved to {self.run / name}"
         fix = f"a lower rate: training.learning_rate={self.training.learning_rate / 2 ** (self.training.tries + 1):g}"
         return TrainingError("T001", f"the {what} at step {step:,}", look=look, fix=fix)

@@ -23,7 +23,7 @@ def taught(pairs: list[Pair] = PAIRS, **settings: object) -> Translate:
 
 
 def lists(examples: Pairs) -> list[list[list[int]]]:
-    return [[row.tolist() for row in side] for side in examples]
+    return [[row.tolist() for row in side] for side in (examples.source, examples.target)]
 
 
 def expected(task: Translate, kept: list[Pair]) -> list[list[list[int]]]:
