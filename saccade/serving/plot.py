@@ -28,22 +28,26 @@ _DOTS = 160  # per inch
 
 def png(look: "Look", title: str | None) -> bytes:
     """The image file: words of the source along the top, of the output down the left.  `UsageError` C030 without matplotlib."""
+    return heat(merge_words(look), title, CAPTION, "attention weight")
+
+
+def heat(words: WordLook, title: str | None, caption: str, scale: str) -> bytes:
+    """Shares between 0 and 1 as an image file, with what is said below them and beside the scale.  `UsageError` C030 without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UsageError("C030", "drawing a PNG needs matplotlib", fix="pip install 'saccade[plot]', or write .html or .json") from error
-    words = merge_words(look)
     columns = [_label(word) for word in words.source_words]
     angle, cell = _lettering(columns)
     width, height = min(_WIDEST, cell * len(columns) + 1.2), min(_WIDEST, 0.42 * len(words.output_words) + 0.4)
     figure = Figure(figsize=(width, height), dpi=_DOTS, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
-    _draw(figure, axes, words)
+    _draw(figure, axes, words, scale)
     rows = [_label(word) for word in words.output_words]
     _letter(axes, (60 * width / len(columns), 60 * height / len(rows)), columns, rows, angle)  # 72 points are an inch; some stay air
-    _caption(axes, title)
+    _caption(axes, title, caption)
     image = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")  # a script without a font is drawn as boxes, and the rest is right
@@ -64,7 +68,7 @@ def _lettering(columns: list[str]) -> tuple[int, float]:
     return (45 if len(columns) <= 40 else 90), 0.5 if len(columns) <= 40 else 0.36
 
 
-def _draw(figure: "Figure", axes: "Axes", words: WordLook) -> None:
+def _draw(figure: "Figure", axes: "Axes", words: WordLook, label: str) -> None:
     """The cells, their numbers if there are few, and the scale."""
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -84,7 +88,7 @@ def _draw(figure: "Figure", axes: "Axes", words: WordLook) -> None:
     bar = figure.add_axes((1 + 0.25 / width, 1 - min(1, 2.4 / height), 0.14 / width, min(1, 2.4 / height)))
     figure.colorbar(image, cax=bar, ticks=[0, 0.25, 0.5, 0.75, 1]).outline.set_visible(False)
     bar.tick_params(length=0, labelsize=8, labelcolor=_QUIET)
-    bar.set_ylabel("attention weight", fontsize=9, color=_QUIET)
+    bar.set_ylabel(label, fontsize=9, color=_QUIET)
 
 
 def _letter(axes: "Axes", points: tuple[float, float], columns: list[str], rows: list[str], angle: int) -> None:
@@ -101,7 +105,7 @@ def _letter(axes: "Axes", points: tuple[float, float], columns: list[str], rows:
     axes.tick_params(axis="both", pad=6)
 
 
-def _caption(axes: "Axes", title: str | None) -> None:
-    axes.annotate(CAPTION, (0, 0), (0, -10), "axes fraction", "offset points", fontsize=8, color=_QUIET, va="top")
+def _caption(axes: "Axes", title: str | None, caption: str) -> None:
+    axes.annotate(caption, (0, 0), (0, -10), "axes fraction", "offset points", fontsize=8, color=_QUIET, va="top")
     if title:
         axes.set_title(title, loc="left", pad=18, fontsize=12, color=_INK, parse_math=False)
