@@ -50,8 +50,8 @@ MUTANTS = [
     Mutant(
         "fused-unmasked",
         "attention/attention.py",
-        "scaled_dot_product_attention(asked, keys, values, mask,",
-        "scaled_dot_product_attention(asked, keys, values, None,",
+        "bias if allowed is None else allowed, dropout_p",
+        "bias, dropout_p",
         (ATTENTION,),
     ),
     Mutant(
@@ -88,8 +88,8 @@ MUTANTS = [
     Mutant(
         "cache-forgets",
         "decoders/transformer.py",
-        "torch.cat([before.keys, keys], 2)",
-        "torch.cat([keys, keys], 2)[:, :, : start + keys.shape[2]]",
+        "append(before.keys, keys)",
+        "append(before.values, keys)",
         (DECODING,),
     ),
     Mutant(
