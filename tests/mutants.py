@@ -23,6 +23,8 @@ DECODING, ATTENTION, LAYERS, ENCODERS, SEARCH, FORCING = (
 )
 STEPWISE, LINEARS, PATTERNS = (f"tests/laws/test_{name}.py" for name in ("stepwise", "linears", "patterns"))
 CONVOLUTION = ("tests/unit/test_convolution.py", "tests/parity/test_convolution.py")
+STREAMS, LANGUAGE_MODEL = "tests/unit/test_streams.py", "tests/unit/test_language_model.py"
+LANGUAGE_MODELS = "tests/end_to_end/test_language_models.py"
 TRAINING, PARITY, BATCHES = "tests/unit/test_training.py", "tests/parity/test_torch_nn.py", "tests/unit/test_batches.py"
 SAMPLING, FILTERS, STOPS = "tests/laws/test_sampling.py", "tests/unit/test_filters.py", "tests/unit/test_stops.py"
 SURVIVAL, NGRAM = "tests/unit/test_survival.py", "tests/unit/test_ngram.py"
@@ -264,6 +266,14 @@ MUTANTS = [
     Mutant("vectors-at-their-own-size", "text/vectors.py", "numbers / np.float32(size * wanted**0.5)", "numbers", (VECTORS,)),
     Mutant("vectors-read-again", "training/loop.py", "fresh=not kept", "fresh=True", (VECTORS,)),
     Mutant("sparse-rows-twice", "training/engine.py", "weight.grad = weight.grad.coalesce()", "pass", (WORDS,)),
+    Mutant("stream-reads-its-answer", "batches/streams.py", "np.clip(wanted - 1, 0, size - 1)", "np.clip(wanted, 0, size - 1)", (STREAMS,)),
+    Mutant("rows-overlap", "batches/streams.py", "np.arange(rows) * steps * self.context", "np.arange(rows) * (steps - 1) * self.context", (STREAMS,)),
+    Mutant("nothing-carried", "training/engine.py", "None if fed.first else self.carried", "None", (LANGUAGE_MODELS,)),
+    Mutant("carried-into-the-next-epoch", "training/engine.py", "None if fed.first else self.carried", "self.carried", (LANGUAGE_MODELS,)),
+    Mutant("carried-is-not-saved", "training/state.py", "for number, part in enumerate(carried)}", "for number, part in enumerate(())}", (LANGUAGE_MODELS,)),
+    Mutant("reach-is-context", "tasks/language_model.py", "max(0, self.reach - self.context))", "0)", (LANGUAGE_MODEL,)),
+    Mutant("reach-never-cut", "tasks/language_model.py", "detach(state) if left else state", "state", (LANGUAGE_MODEL,)),
+    Mutant("prompt-explained-too", "tasks/_speaker.py", "return found[given:]", "return found", (LANGUAGE_MODEL,)),
 ]
 
 

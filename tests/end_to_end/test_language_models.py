@@ -6,10 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 from saccade.run import Run, load
 from saccade.search import Sampling
 from saccade.training.checkpoint import checkpoints
+from saccade.types import PAD
 
 from ..kills import CHILD, command
 from .test_bad_input import expect_refusal
@@ -51,6 +53,23 @@ def trained(tmp_path_factory) -> Path:
     assert said.status == 0, said.err
     assert "Text       read in rows of 6 symbols, the state carried on" in said.err
     return path
+
+
+def test_training_carries_the_state_from_batch_to_batch(tmp_path):
+    """With a rate of almost nothing the losses are those of the rows read without a cut; every epoch begins anew."""
+    path, _ = train(tmp_path, "decoder.dropout=0.0", "training.learning_rate=1e-20", "training.schedule=constant", "training.clip=0.0")
+    opened = Run.open(path)
+    examples, model = opened.task.examples(opened.splits.train), load(path).network
+    plan = examples.plan(24, opened.recipe.seed, 0)
+    assert 10 < len(plan) < 30
+    batches = [examples.batch(places.tolist()) for places in plan]
+    whole = type(batches[0])(*(torch.cat(side, 1) for side in zip(*batches, strict=True)))
+    memory, state = model.decoder.start(None, len(whole.tokens))
+    scores, _ = model.decoder.logprobs(whole.tokens, whole.targets, state, memory)
+    pairs = zip(scores.detach().split(6, 1), whole.targets.split(6, 1), strict=True)
+    expected = [-float(score[targets != PAD].mean()) for score, targets in pairs]
+    expected += expected
+    assert losses(path) == pytest.approx(expected[:30], abs=1e-5)
 
 
 @pytest.mark.parametrize("words", [[], ["reach=10"], ["training.accumulate=2"]])
