@@ -55,8 +55,7 @@ def plain(decoder: Decoder, encoding: Encoding | None, prompt: list[int], sampli
     return ids, own
 
 
-@every_cut
-@every_decoder
+@pytest.mark.parametrize(("name", "cuts"), [*((name, {}) for name in DECODERS), *itertools.product(["recurrent", "transformer-lm"], CUTS.values())], ids=str)
 def test_it_says_what_reading_everything_again_would_say(name: str, cuts: dict[str, Any]) -> None:
     """Cached = uncached: the same symbols, with the log-probabilities of the decoder itself, whatever was cut."""
     (decoder, encoding), asked, sampling = setup(name), prompts(), Sampling(longest=LONGEST, **cuts)
@@ -96,7 +95,7 @@ def test_batch_mates_do_not_matter(name: str) -> None:
 
 @every_decoder
 def test_forking_a_prompt_is_sampling_it_again_and_again(name: str) -> None:
-    (decoder, encoding), asked, sampling = setup(name), prompts(), Sampling(longest=LONGEST)
+    (decoder, encoding), asked, sampling = setup(name), prompts(), Sampling(longest=LONGEST, temperature=8.0)
     forked = together(sample(decoder, encoding, asked, sampling, samples=4, eos=EOS))
     separate = together(sample(decoder, repeat(encoding, 4), repeat(asked, 4), sampling, eos=EOS))
     assert torch.equal(forked.symbols, separate.symbols)
