@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check laws mutants faults kills format bench bench-training bench-peers bench-memory bench-corpora clean
+.PHONY: demo test check laws mutants faults kills format bench bench-training bench-peers bench-memory bench-corpora bench-generation clean
 .DEFAULT_GOAL := help
 
 help:  ## what there is to make
@@ -56,6 +56,9 @@ bench-peers: $(READY)  ## speed beside named peers, in environments of their own
 
 bench-memory: $(READY)  ## peak memory beside a plain torch.nn loop: DATA=folder of multi30k
 	$(BIN)/python -m bench.memory --data $(DATA)
+
+bench-generation: $(READY)  ## symbols per second of every language model, beside a loop that reads all again
+	$(BIN)/python -m bench.generation
 
 bench-corpora: $(READY)  ## prepare two gigabytes of text, in how much memory
 	$(BIN)/python -m bench.corpora --gigabytes 2

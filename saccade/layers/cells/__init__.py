@@ -43,7 +43,12 @@ class Cell(nn.Module):
 
     def sequence(self, x: Float[Tensor, "B T Din"], state: CellState, kept: Float[Tensor, "B D"] | None = None) -> tuple[Float[Tensor, "B T D"], CellState]:
         """All steps; `kept` multiplies what the gates read of the state before, at each step alike (Gal and Ghahramani 2016, equation 7)."""
-        return self.fused(x, state) if kept is None and not self.watched() else self.plain(x, state, kept)
+        if kept is not None or self.watched():
+            return self.plain(x, state, kept)
+        if x.shape[1] > 1:
+            return self.fused(x, state)
+        output, state = self.step(x[:, 0], state)  # the kernel of a sequence packs its weights anew at each call
+        return output[:, None], state
 
     def plain(self, x: Float[Tensor, "B T Din"], state: CellState, kept: Float[Tensor, "B D"] | None = None) -> tuple[Float[Tensor, "B T D"], CellState]:
         """All steps as the equations have them, one after the other: what the kernels are tested against."""
