@@ -108,14 +108,21 @@ def ranks(values: Sequence[float]) -> np.ndarray:
     return (np.cumsum(counts) - (counts + 1) / 2)[inverse]
 
 
-def similarity(ours: Model, found: Found, file: Path) -> tuple[float, int]:
-    """Spearman's correlation with people's judgements, and of how many pairs both words are known."""
+def judged_pairs(ours: Model, file: Path) -> list[tuple[int, int, float]]:
+    """Rows of both words and people's judgement, of the pairs that are known (as they are written, or in lower case)."""
     place = {word: row for row, word in enumerate(ours.task.places)}
-    vectors = ours.task.vectors(found.network)
     with file.open(encoding="utf-8") as lines:
-        rows = [(place[a.lower()], place[b.lower()], float(score)) for a, b, score in list(csv.reader(lines))[1:] if a.lower() in place and b.lower() in place]
-    cosines = [float(vectors[a] @ vectors[b]) for a, b, _ in rows]
-    return float(np.corrcoef(ranks(cosines), ranks([score for *_, score in rows]))[0, 1]), len(rows)
+        rows = [
+            [*(place.get(row[side], place.get(row[side].lower())) for side in ("word1", "word2")), float(row["similarity"])] for row in csv.DictReader(lines)
+        ]
+    return [(a, b, score) for a, b, score in rows if a is not None and b is not None]
+
+
+def similarity(ours: Model, found: Found, pairs: Sequence[tuple[int, int, float]]) -> float:
+    """Spearman's correlation of the cosines with people's judgements."""
+    vectors = ours.task.vectors(found.network)
+    cosines = [float(vectors[a] @ vectors[b]) for a, b, _ in pairs]
+    return float(np.corrcoef(ranks(cosines), ranks([score for *_, score in pairs]))[0, 1])
 
 
 def main(folder: Path, judged: Path | None = None) -> bool:
@@ -132,12 +139,6 @@ def main(folder: Path, judged: Path | None = None) -> bool:
     print(f"{'':<18}{'seconds':>9}{'loss train':>12}{'valid':>9}{'PMI':>7}")
     for each, loss, correlation in zip(models, losses, correlations, strict=True):
         print(f"{each.name:<18}{each.seconds:>9.0f}{loss[0]:>12.4f}{loss[1]:>9.4f}{correlation:>7.3f}")
-    for file in sorted(judged.glob("*.csv")) if judged else []:
-        print(
-            f"{file.stem}: "
-            + ", ".join(f"{each.name} {similarity(ours, each, file)[0]:.3f}" for each in models)
-            + f" ({similarity(ours, models[0], file)[1]} pairs)"
-        )
     apart = losses[0] / losses[1:].mean(0) - 1
     itself, agree = overlap(near[1], near[2]), (overlap(near[0], near[1]) + overlap(near[0], near[2])) / 2
     verdicts = {
@@ -147,6 +148,9 @@ def main(folder: Path, judged: Path | None = None) -> bool:
     }
     for said_, held in verdicts.items():
         print(f"{'held' if held else 'FAILED'}: {said_}")
+    for file in sorted(judged.glob("*.csv")) if judged else []:
+        pairs = judged_pairs(ours, file)
+        print(f"{file.stem}, {len(pairs)} pairs: " + ", ".join(f"{each.name} {similarity(ours, each, pairs):.3f}" for each in models))
     return all(verdicts.values())
 
 
