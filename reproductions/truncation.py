@@ -1,6 +1,6 @@
 """What truncated backpropagation can learn, and what it costs: Williams and Peng (1990), BPTT(k2; k1).
 
-    python -m reproductions.truncation                        two models, a minute and a half on one core
+    python -m reproductions.truncation                        two models, two minutes on one core
 
 The claims to be tested.  Where an answer depends on a symbol `LAG` steps before, gradients that reach back 10 steps teach nothing (at
 most 5 points above chance), gradients that reach back 30 teach it (at least 95 %), though both carry the state from one update to the
@@ -26,7 +26,7 @@ from saccade.types import EOS, detach
 
 LETTERS, LAG, LINES, TESTED = "ABCD", 20, 20000, 1000
 CONTEXT, REACHES = 10, (10, 30)
-UPDATES = 8000
+UPDATES = 9000
 
 
 def line(draw: random.Random) -> str:
@@ -48,7 +48,8 @@ def recipe(folder: Path, reach: int) -> Recipe:
     decoder = {"name": "recurrent", "cell": "lstm", "dim": 32, "dropout": 0.0, "readout": "none"}
     task = {"task": "language_model", "seed": 1, "tokenizer": "characters", "context": CONTEXT, "reach": reach, "carry": True, "decoder": decoder}
     data = {"folder": str(folder), "train": "train.txt", "valid": "valid.txt", "test": "test.txt"}
-    training = {"steps": UPDATES, "tokens_per_batch": 32 * CONTEXT, "learning_rate": 0.01, "schedule": "constant", "label_smoothing": 0.0}
+    training = {"steps": UPDATES, "tokens_per_batch": 32 * CONTEXT, "learning_rate": 0.01, "label_smoothing": 0.0}
+    training |= {"schedule": {"name": "one_cycle", "warmup_share": 0.1}}
     exact = {"precision": "float32", "device": "cpu", "evaluate_every": 1000}
     return from_table({**task, "data": data, "training": {**training, **exact}})
 
