@@ -93,17 +93,17 @@ def test_a_recipe_learns_eight_examples_by_heart(name):
 
 @pytest.mark.parametrize("name", [name for name in LANGUAGE_MODELS if name not in COUNTING])
 def test_a_recipe_learns_eight_lines_by_heart(name):
-    """A single layer of convolutions would not hear enough of them."""
+    """A single layer of convolutions would not hear enough of them; weights drawn for wide layers would let nothing through small ones."""
     table = copy.deepcopy(TABLES[name])
     sizes = TINY | ({"layers": 4} if table["decoder"]["name"] == "convolutional" else {})
-    table["decoder"] = {key: sizes.get(key, value) for key, value in table["decoder"].items()} | {"dropout": 0.0}
+    table["decoder"] = {key: sizes.get(key, value) for key, value in table["decoder"].items() if key != "uniform"} | {"dropout": 0.0}
     lines = [" ".join(pair.source) for pair in toys.pairs(8)]
     task = from_table({**table, "tokenizer": "characters", "context": 16}).task()
     task.learn(Splits(lines, [], []))
     torch.manual_seed(0)
     model, examples = task.build(), task.examples(lines)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.005)
-    for _ in range(100):
+    for _ in range(200):
         carried = None
         for places in examples.plan(16, 0, 0):
             loss, carried = task.carried_loss(model, examples.batch(places.tolist()), detach(carried), 0.0, 1.0, torch.Generator())
@@ -111,4 +111,6 @@ def test_a_recipe_learns_eight_lines_by_heart(name):
             (loss.total / loss.count).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
+        if loss.nll < 0.05 * loss.count:
+            break
     assert loss.nll / loss.count < 0.1
