@@ -196,21 +196,21 @@ def row(model: dict) -> dict[str, Cell]:
 
 def picture(table: dict[str, dict[str, Cell]]) -> Figure:
     """The table in two colours, with what was measured in every cell."""
-    figure = Figure(figsize=(10.0, 0.46 * len(table) + 0.7), layout="constrained")
+    figure = Figure(figsize=(10.0, 0.52 * len(table) + 0.7), layout="constrained")
     axes = figure.subplots()
     axes.imshow([[cell.holds for cell in cells.values()] for cells in table.values()], cmap=_two_colours(), vmin=0, vmax=1, aspect="auto")
     for y, cells in enumerate(table.values()):
         for x, cell in enumerate(cells.values()):
-            axes.text(
-                x, y, f"{'yes' if cell.holds else 'no'}   {cell.measured}", ha="center", va="center", fontsize=9, color="white" if cell.holds else "#1b2a31"
-            )
+            label = f"{'yes' if cell.holds else 'no'}\n{cell.measured}"
+            axes.text(x, y, label, ha="center", va="center", fontsize=9, color="white" if cell.holds else "#1b2a31")
     axes.xaxis.tick_top()
     axes.set_xticks(range(len(COLUMNS)), COLUMNS)
     axes.set_yticks(range(len(table)), list(table))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    for place in range(1, max(len(table), len(COLUMNS))):
+    for place in range(1, len(table)):
         axes.axhline(place - 0.5, color="white", linewidth=2)
+    for place in range(1, len(COLUMNS)):
         axes.axvline(place - 0.5, color="white", linewidth=2)
     return figure
 
