@@ -212,7 +212,11 @@ def test_heads_that_do_not_divide_the_width(tmp_path):
         ("decoder.dropout=1.5", "[C012] decoder.dropout = 1.5; it must be at least 0 and below 1", "decoder.dropout=0.1"),
         ("training.steps=0", "[C012] training.steps = 0; it must be at least 1", "training.steps=1"),
         ("tokenizer.limit=0", "[C012] tokenizer.limit = 0; it must be at least 1", "tokenizer.limit=1"),
-        ("training.schedule=sometimes", "[C010] no schedule called 'sometimes'", "there is constant, cosine, cyclic, inverse_sqrt, linear, one_cycle, plateau"),
+        (
+            "training.schedule=sometimes",
+            "[C010] no schedule called 'sometimes'",
+            "there is constant, cosine, cyclic, inverse_sqrt, linear, one_cycle, plateau, step_decay",
+        ),
         ("size=huge", "[C012] size = 'huge'; it must be tiny or small or base", "there is base, small, tiny"),
         ("seed=-1", "[C013] seed: expected a whole number from 0 on, found -1", "seed = 1"),
         ("9=9", "[C017] '9=9' is not an override", "name=value, as in training.steps=2000"),

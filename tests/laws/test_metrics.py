@@ -9,6 +9,7 @@ import pytest
 from saccade.errors import UsageError
 from saccade.families import choose, find, members
 from saccade.metrics import Metric
+from saccade.metrics.bits import Bits
 from saccade.metrics.bleu import Bleu
 from saccade.metrics.chrf import ChrF
 from saccade.metrics.error_rate import ErrorRate, _distance
@@ -17,7 +18,7 @@ from saccade.metrics.perplexity import Perplexity
 
 Make = Callable[[], Metric]
 
-NEEDS_PROBABILITIES = {"perplexity"}
+NEEDS_PROBABILITIES = {"perplexity", "bits"}
 VARIANTS: dict[str, Make] = {
     "bleu-lowercase-char": lambda: Bleu(tokenize="char", lowercase=True),
     "chrf-words": lambda: ChrF(word_order=2),
@@ -204,3 +205,22 @@ def test_a_negative_word_order_is_refused() -> None:
         ChrF(word_order=-1)
     assert (caught.value.code, caught.value.headline) == ("C012", "chrf.word_order = -1; it must be at least 0")
     assert caught.value.parts["fix"] == ["chrf.word_order=2"]
+
+
+# ---- bits
+
+
+def test_bits_are_those_of_the_whole_for_each_unit() -> None:
+    one, other = (Bits(per="word").from_loss(nats, words) for nats, words in ((math.log(2) * 6, 3), (math.log(2) * 4, 1)))
+    assert (one.value, other.value) == (pytest.approx(2.0), pytest.approx(4.0))
+    assert Bits(per="word").score([math.log(2) * 10, 4.0]) == ("bits/word", pytest.approx(2.5), "bits|per:word|words:4", False)
+    assert Bits().from_loss(math.log(2), 1).name == "bits/char"
+
+
+def test_bits_of_text_are_refused() -> None:
+    with pytest.raises(UsageError) as caught:
+        Bits()(["a"], ["a"])
+    assert (caught.value.code, caught.value.headline) == ("C020", "bits need probabilities, not text")
+    with pytest.raises(UsageError) as caught:
+        Bits().from_loss(0.0, 0)
+    assert caught.value.code == "C021"

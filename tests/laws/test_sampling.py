@@ -106,7 +106,7 @@ def test_forking_a_prompt_is_sampling_it_again_and_again(name: str) -> None:
 @every_decoder
 def test_who_ended_leaves_and_nobody_notices(name: str) -> None:
     """Up to its end every row is what it is when nobody ends; after it there is EOS of log-probability 0."""
-    (decoder, encoding), asked, sampling = setup(name), prompts(), Sampling(longest=12)
+    (decoder, encoding), asked, sampling = setup(name), prompts(), Sampling(longest=40)
     found = together(sample(decoder, encoding, asked, sampling, samples=5, eos=EOS))
     endless = together(sample(decoder, encoding, asked, sampling, samples=5))
     assert not endless.ended.any()

@@ -287,4 +287,4 @@ def test_a_style_is_restored_whatever_was_asked_for(learned: dict[str, Tokenizer
     small = find(Tokenizer, "bpe")(size=5, style="subword_nmt")
     small.restore(learned["bpe"].state())
     assert (small.style, small.state()) == ("sentencepiece", learned["bpe"].state())
-    assert all(set(knobs(find(Tokenizer, name))) <= {"size", "style", "limit", "minimum"} for name in members(FAMILY))
+    assert all(set(knobs(find(Tokenizer, name))) <= {"size", "style", "limit", "minimum", "split"} for name in members(FAMILY))
