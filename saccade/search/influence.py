@@ -21,6 +21,7 @@ def influence(decoder: Decoder, tokens: Int[Tensor, "B T"], target: Int[Tensor, 
         for symbol in tokens.split(1, 1):
             before.append(_parts(state))
             logits, state = decoder(symbol, state, memory)
+            state = tree_map(lambda part: part.view_as(part), state)  # what a layer tells the one above may be the same tensor, but is no state
         loss = torch.nn.functional.cross_entropy(logits[:, -1].float(), target, reduction="sum")
         slopes = iter(torch.autograd.grad(loss, [part for parts in before for part in parts], allow_unused=True, materialize_grads=True))
     return torch.stack([torch.cat([next(slopes).flatten(1) for _ in parts], 1).norm(dim=1) for parts in before], 1)
