@@ -102,8 +102,9 @@ def test_a_recipe_learns_eight_lines_by_heart(name):
     task.learn(Splits(lines, [], []))
     torch.manual_seed(0)
     model, examples = task.build(), task.examples(lines)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.005)
-    for _ in range(200):
+    # scores of relative positions begin as noise: a higher rate would carry them away
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003 if table["decoder"].get("position") == "relative" else 0.005)
+    for _ in range(400):
         carried = None
         for places in examples.plan(16, 0, 0):
             loss, carried = task.carried_loss(model, examples.batch(places.tolist()), detach(carried), 0.0, 1.0, torch.Generator())
