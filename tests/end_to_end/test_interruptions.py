@@ -31,9 +31,11 @@ from saccade.training import log
 write = log.Log.write
 
 def wait(self, event):
-    "The step after the first evaluation waits until the signal was sent."
+    "The step after the first evaluation waits until the signal was sent, which comes when the checkpoint before it is on the disk."
     write(self, event)
     if type(event).__name__ == "Step" and event.step == 12:
+        while not list(Path(self.path.parent).glob("step-*/MANIFEST.json")):
+            time.sleep(0.01)
         Path(self.path.parent, "waiting").touch()
         while not Path(self.path.parent, "go").exists():
             time.sleep(0.01)
