@@ -112,10 +112,9 @@ def judged_pairs(ours: Model, file: Path) -> list[tuple[int, int, float]]:
     """Rows of both words and people's judgement, of the pairs that are known (as they are written, or in lower case)."""
     place = {word: row for row, word in enumerate(ours.task.places)}
     with file.open(encoding="utf-8") as lines:
-        rows = [
-            [*(place.get(row[side], place.get(row[side].lower())) for side in ("word1", "word2")), float(row["similarity"])] for row in csv.DictReader(lines)
-        ]
-    return [(a, b, score) for a, b, score in rows if a is not None and b is not None]
+        rows = [row for row in csv.DictReader(lines) if row["similarity"]]  # two of the files end in an empty one
+    known = [(*(place.get(row[side], place.get(row[side].lower())) for side in ("word1", "word2")), float(row["similarity"])) for row in rows]
+    return [(a, b, score) for a, b, score in known if a is not None and b is not None]
 
 
 def similarity(ours: Model, found: Found, pairs: Sequence[tuple[int, int, float]]) -> float:
