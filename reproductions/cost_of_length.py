@@ -5,16 +5,15 @@
 Training: seconds and bytes per symbol, forward and backward through one text of 64 to 4,096 symbols (best of three; what counts
 symbols counts them).  Generation: seconds for one more symbol after so many, and the bytes of the state that is kept for it.
 
-Width 64, two layers, 256 symbols.  A sparse pattern's stride is the root of the length.  Each point is a process of its own: its training memory is
-the highest resident memory (ru_maxrss) less what was resident before, so points of few symbols, below a mebibyte, say little; the state's
-bytes are counted, not measured.  Exponents are slopes of least squares through the logarithms from 512 symbols on: 0 costs the same at every length, 1 twice
-as much per symbol for a text twice as long.
+Width 64, two layers, 256 symbols; a sparse pattern's stride is the root of the length.  Each point is a process of its own.  Its training memory is
+the highest resident memory (VmHWM) less what was resident before; the state's bytes are counted, not measured.  Exponents are slopes of
+least squares through the logarithms from 512 symbols on: 0 costs the same at every length, 1 twice as much per symbol for a text twice as long.
 """
 
+import ctypes
 import json
 import math
 import multiprocessing
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -46,12 +45,12 @@ def train(decoder: Decoder, length: int) -> Point:
     """One text, forward and backward, three times; first a short one, which loads what is loaded once."""
     decoder.train()
     learn(decoder, 16)
-    before, seconds = peak(), math.inf
+    before, seconds = settled(), math.inf
     for _ in range(3):
         begun = time.process_time()
         learn(decoder, length)
         seconds = min(seconds, time.process_time() - begun)
-    return {"seconds": seconds / length, "bytes": (peak() - before) / length}
+    return {"seconds": seconds / length, "bytes": (resident("VmHWM") - before) / length}
 
 
 def learn(decoder: Decoder, length: int) -> None:
@@ -65,9 +64,17 @@ def learn(decoder: Decoder, length: int) -> None:
     decoder.loss(tokens[:, :-1], tokens[:, 1:], state, memory)[0].total.backward()
 
 
-def peak() -> int:
-    """The most that this process ever had in memory, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def settled() -> int:
+    """Bytes in memory once all that is free was given back; from here on the highest is measured anew."""
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return resident("VmRSS")
+
+
+def resident(name: str) -> int:
+    """Bytes in memory: now (VmRSS), or at most (VmHWM)."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
 def generate(decoder: Decoder, length: int) -> Point:
@@ -117,16 +124,16 @@ def exponent(points: dict[int, Point], quantity: str) -> float:
 
 def picture(table: dict[str, Costs]) -> Figure:
     """Four panels, a line for each model, named with its exponent."""
-    figure = Figure(figsize=(11.0, 8.0), layout="constrained")
+    figure = Figure(figsize=(13.0, 8.0), layout="constrained")
     for axes, (title, (work, quantity)) in zip(figure.subplots(2, 2).flat, PANELS.items(), strict=True):
         for name, costs in table.items():
-            points = costs[work]
-            axes.loglog(
-                list(points), [point[quantity] for point in points.values()], marker="o", markersize=3, label=f"{name}  {exponent(points, quantity):+.2f}"
-            )
+            points = {length: point[quantity] for length, point in costs[work].items()}
+            axes.loglog(list(points), list(points.values()), marker="o", markersize=3, label=f"{name}  {exponent(costs[work], quantity):+.2f}")
         axes.set_title(title, loc="left", fontsize=10)
         axes.set_xlabel("symbols in the text")
-        axes.legend(frameon=False, fontsize=7, title="exponent from 512 on", title_fontsize=7)
+        axes.set_xticks(LENGTHS, map(str, LENGTHS))
+        axes.minorticks_off()
+        axes.legend(frameon=False, fontsize=8, title="exponent from 512 on", title_fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 
 
