@@ -152,36 +152,47 @@ def _read(decoder: Decoder, encoding: Encoding | None, prompt: Int[Tensor, "B P"
     return _Rows(torch.arange(len(prompt) * samples, device=prompt.device), *rows)
 
 
-@torch.no_grad()
 def _draw(decoder: Decoder, rows: _Rows, sampling: Sampling, constraints: Sequence[Constraint], eos: int | None, chance: "_Chance") -> Iterator[Step]:
-    """The loop: cut, draw, give out, read."""
+    """The loop: cut, draw, give out, read.  What is read is read when the next symbol is asked for."""
     filters, count, end = (*constraints, *sampling.filters()), len(rows.number), -1 if eos is None else eos
+    symbols = rows.tokens[:, -1:]  # read already
     for place in range(sampling.longest):
-        known = scores = rows.logits.float().log_softmax(-1)
-        for each in filters:
-            scores = each(scores, rows.tokens, rows.sentence)
-        symbols = _drawn(scores, chance(place, rows.number), bool(constraints))
-        step = Step(symbols[:, 0], known.gather(1, symbols)[:, 0], symbols[:, 0] == end)
+        if place:
+            rows = _listen(decoder, rows, symbols, bool(constraints))
+        symbols, logprobs = _say(rows, filters, chance(place, rows.number), bool(constraints))
+        step = Step(symbols[:, 0], logprobs, symbols[:, 0] == end)
         yield step if len(rows.number) == count else _in_place(step, rows.number, count, end)
         if eos is not None and step.ended.any():
             going = (~step.ended).nonzero()[:, 0]
             if not len(going):
                 return
             rows, symbols = select((rows, symbols), going)
-        if place + 1 < sampling.longest:
-            tokens = torch.cat([rows.tokens, symbols], 1) if constraints else rows.tokens
-            logits, state = decoder(symbols, rows.state, rows.memory)
-            rows = rows._replace(tokens=tokens, state=state, logits=logits[:, -1])
 
 
-def _drawn(scores: Float[Tensor, "R V"], chance: Float[Tensor, "R 1"], constrained: bool) -> Int[Tensor, "R 1"]:
-    """The first symbol up to which the chances add up to `chance` times their sum: `chance` is above 0, so nothing impossible is drawn."""
+@torch.no_grad()
+def _listen(decoder: Decoder, rows: _Rows, symbols: Int[Tensor, "R 1"], remember: bool) -> _Rows:
+    """The rows after one symbol more."""
+    logits, state = decoder(symbols, rows.state, rows.memory)
+    tokens = torch.cat([rows.tokens, symbols], 1) if remember else rows.tokens
+    return rows._replace(tokens=tokens, state=state, logits=logits[:, -1])
+
+
+@torch.no_grad()
+def _say(rows: _Rows, filters: Sequence[Constraint], chance: Float[Tensor, "R 1"], constrained: bool) -> tuple[Int[Tensor, "R 1"], Float[Tensor, "R"]]:
+    """A symbol for each row, and its log-probability before anything was cut.
+
+    It is the first up to which the chances add up to `chance` times their sum: `chance` is above 0, so nothing impossible is drawn.
+    """
+    known = scores = rows.logits.float().log_softmax(-1)
+    for each in filters:
+        scores = each(scores, rows.tokens, rows.sentence)
     total = scores.softmax(-1).cumsum(1, dtype=torch.float64)
-    if not total[:, -1].sum().isfinite():  # minus infinity everywhere, or no numbers
+    if not math.isfinite(float(total[:, -1].sum())):  # minus infinity everywhere, or no numbers
         if constrained:
             raise UsageError("C036", "the constraints forbid every symbol", fix="fewer forbidden symbols, or a shorter forced prefix")
         raise ModelError("M015", "the model says nothing that is a number: its weights are no use", fix="copy it again, or train with a lower rate")
-    return torch.searchsorted(total, chance * total[:, -1:])
+    symbols = torch.searchsorted(total, chance * total[:, -1:])
+    return symbols, known.gather(1, symbols)[:, 0]
 
 
 def _in_place(step: Step, number: Int[Tensor, "N"], count: int, end: int) -> Step:
