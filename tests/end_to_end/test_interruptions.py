@@ -235,6 +235,7 @@ def test_no_room_for_the_log(copy, monkeypatch, number, code):
 
 FULL = """
 set -e
+touch "$MESSAGES"
 mount -t tmpfs -o size=$KILOBYTES''k none "$DISK"
 saccade() { "$PYTHON" -m saccade "$@" 2>> "$MESSAGES"; }
 saccade train "$RECIPE" --run "$DISK/run" training.retry_every=0.2 &
