@@ -61,7 +61,7 @@ def probe(encoder: Encoder, source: Padded) -> Sum:
     encoder.zero_grad()
     encoding = encoder(source)
     generator = torch.Generator().manual_seed(5)
-    direction = torch.randn(30, encoder.dim, generator=generator)
+    direction = torch.randn(30, encoder.dim, generator=generator).to(encoding.final.device)
     real = encoding.outputs.masked_fill(~encoding.mask[..., None], 0.0)
     rows = (real * direction[: real.shape[1]]).sum((1, 2)) + (encoding.final * direction[-1]).sum(1)
     rows.sum().backward()
