@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from saccade.training.checkpoint import checkpoints
@@ -69,7 +70,9 @@ def kill(child: subprocess.Popen, processes: int, draw: random.Random) -> None:
         os.kill(draw.choice(ranks), signal.SIGKILL)
         child.communicate(timeout=60)
     if child.poll() is None:
-        os.killpg(child.pid, signal.SIGKILL)
+        for process in [child.pid, *ranks]:  # torchrun gives every rank a session of its own: no group holds them all
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         child.communicate()
 
 
