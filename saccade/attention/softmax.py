@@ -24,13 +24,13 @@ def _room(like: Tensor, fill: float) -> Tensor:
 
 
 def padded_softmax(scores: Float[Tensor, "*batch S"], hidden: Bool[Tensor, "*#batch S"] | None) -> Float[Tensor, "*batch P"]:
-    """The weights, with columns behind that mean nothing: what `softmax_slope` wants to have kept."""
+    """The weights, in the type of the scores whatever autocast thinks, with columns behind that mean nothing: what `softmax_slope` wants to have kept."""
     room = _room(scores, float("-inf"))
     if hidden is None:
-        return room.softmax(-1)
+        return room.softmax(-1, room.dtype)
     columns = scores.shape[-1]
     room[..., :columns].masked_fill_(hidden, torch.finfo(scores.dtype).min)  # finite: a row of minus infinities would be no number
-    weights = room.softmax(-1)
+    weights = room.softmax(-1, room.dtype)
     weights[..., :columns].masked_fill_(hidden, 0.0)
     return weights
 

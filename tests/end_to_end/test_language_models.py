@@ -57,9 +57,9 @@ def trained(tmp_path_factory) -> Path:
 
 def test_training_carries_the_state_from_batch_to_batch(tmp_path):
     """With a rate of almost nothing the losses are those of the rows read without a cut; every epoch begins anew."""
-    path, _ = train(tmp_path, "decoder.dropout=0.0", "training.learning_rate=1e-20", "training.schedule=constant", "training.clip=0.0")
+    path, _ = train(tmp_path, "decoder.dropout=0.0", "training.learning_rate=1e-20", "training.schedule=constant", "training.clip=0.0", "training.device=cpu")
     opened = Run.open(path)
-    examples, model = opened.task.examples(opened.splits.train), load(path).network
+    examples, model = opened.task.examples(opened.splits.train), load(path, device="cpu").network
     plan = examples.plan(24, opened.recipe.seed, 0)
     assert 10 < len(plan) < 30
     batches = [examples.batch(places.tolist()) for places in plan]

@@ -46,7 +46,7 @@ class Cell(nn.Module):
         if kept is not None or self.watched():
             return self.plain(x, state, kept)
         if x.shape[1] > 1:
-            return self.fused(x, state)
+            return self.fused(x, tuple(part.contiguous() for part in state))  # cuDNN takes no other
         output, state = self.step(x[:, 0], state)  # the kernel of a sequence packs its weights anew at each call
         return output[:, None], state
 
