@@ -88,14 +88,21 @@ def environment() -> tuple[int, int, int]:
     return int(found["RANK"]), int(found["WORLD_SIZE"]), int(found["LOCAL_RANK"])
 
 
-def join(timeout: float) -> World:
-    """This process's place; the first call meets the others.  `timeout` in seconds: how long one may be silent before it counts as gone."""
+def join(timeout: float, device: str = "auto") -> World:
+    """This process's place; the first call meets the others.  `timeout` in seconds: how long one may be silent before it counts as gone.
+
+    Each process has a GPU of its own unless `device` is "cpu"; `ResourceError` R002 if there are too few.
+    """
     rank, size, local = environment()
     if size > 1 and not distributed.is_initialized():
-        if torch.cuda.is_available():
+        gpu = torch.cuda.is_available() and device != "cpu"
+        if gpu:
+            if local >= (there := torch.cuda.device_count()):
+                found = f"process {local + 1} of this machine has no GPU: there {'is 1' if there == 1 else f'are {there}'}"
+                raise ResourceError("R002", found, fix=f"torchrun --nproc-per-node {there}, or training.device=cpu")
             torch.cuda.set_device(local)
         with lost_neighbours():
-            distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=timedelta(seconds=timeout))
+            distributed.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=timedelta(seconds=timeout))
     return World(rank, size)
 
 

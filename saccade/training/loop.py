@@ -250,7 +250,7 @@ def train(
     `fallback` a damaged checkpoint is an error (`ModelError` M010) even if the one before it is complete.  Under
     torchrun every process calls this with the same arguments.  Raises `TrainingError` T001, `ResourceError` R001, R003, R005, R007.
     """
-    world = join(training.timeout)
+    world = join(training.timeout, training.device)
     with locked(run) if world.first else nullcontext(), lost_neighbours(world.alone):
         troubles = recover(run, fallback).warnings if world.first else []
         world.wait()

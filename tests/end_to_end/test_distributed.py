@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from saccade.errors import UsageError
+from saccade.errors import ResourceError, UsageError
 from saccade.run import load
 from saccade.training.checkpoint import checkpoints
-from saccade.training.distributed import environment
+from saccade.training.distributed import environment, join
 
 from .. import toys
 from ..kills import CHILD, command
@@ -115,6 +116,18 @@ def test_an_impossible_place_is_refused(monkeypatch, place):
         environment()
     assert caught.value.code == "C024"
     assert caught.value.headline == f"this is no place among processes: RANK={place['RANK']}, WORLD_SIZE={place['WORLD_SIZE']}, LOCAL_RANK=0"
+
+
+@pytest.mark.parametrize(("there", "said"), [(1, "there is 1"), (2, "there are 2")])
+def test_more_processes_than_gpus_are_refused_before_anybody_waits(monkeypatch, there, said):
+    for name, value in {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": str(there)}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    with pytest.raises(ResourceError) as caught:
+        join(1.0)
+    assert (caught.value.code, caught.value.headline) == ("R002", f"process {there + 1} of this machine has no GPU: {said}")
+    assert caught.value.parts["fix"] == [f"torchrun --nproc-per-node {there}, or training.device=cpu"]
 
 
 def test_several_processes_need_a_directory_that_they_share(folder):
