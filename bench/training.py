@@ -1,6 +1,7 @@
 """Training speed beside a plain torch.nn loop of the same model: same batches, same precision, passes interleaved, medians.
 
-    python -m bench.training --data DIR [--setting NAME ...] [--precision bfloat16 ...] [--passes 5] [--threads 2] [--cpu-time] [--output speed.json]
+    python -m bench.training --data DIR [--setting NAME ...] [--precision bfloat16 ...] [--passes 5] [--threads 2] [--cpu-time] [--device cuda]
+                             [--output speed.json]
 
 DIR holds Multi30k (train.de, train.en, ..., also as .gz).  A pass is eight batches spread over the lengths; the figure is target
 symbols per second, padding not counted.  Beside it stand what shows that the work was equal: the numbers of weights, and the loss
@@ -24,7 +25,7 @@ from torch.nn import functional
 from bench.plain import PlainLstm, PlainRecurrent, PlainTransformer
 from saccade.batches.lengths import plan
 from saccade.recipe import read_recipe
-from saccade.types import Batch
+from saccade.types import Batch, to
 
 
 class Setting(NamedTuple):
@@ -71,9 +72,9 @@ def batches_of(setting: Setting, folder: str, count: int = 8) -> tuple[Any, list
     return task, [examples.batch(planned[i * len(planned) // (count or len(planned))].tolist()) for i in range(count or len(planned))]
 
 
-def ours(task: Any) -> System:
+def ours(task: Any, device: str) -> System:
     """As saccade trains."""
-    model, coins = task.build(), torch.Generator()
+    model, coins = task.build().to(device), torch.Generator()
 
     def loss(batch: Batch) -> Tensor:
         found = task.loss(model, batch, 0.1, 1.0, coins)
@@ -99,7 +100,7 @@ def theirs(model: nn.Module) -> System:
 
 def update(system: System, optimizer: torch.optim.Optimizer, batch: Batch, precision: torch.dtype) -> None:
     """Forward, backward, clipping, step."""
-    with torch.autocast("cpu", precision, enabled=precision is not torch.float32):
+    with torch.autocast(batch.source.ids.device.type, precision, enabled=precision is not torch.float32):
         value = system.loss(batch)
     optimizer.zero_grad(set_to_none=True)
     value.backward()
@@ -109,10 +110,11 @@ def update(system: System, optimizer: torch.optim.Optimizer, batch: Batch, preci
 
 def one_pass(system: System, optimizer: torch.optim.Optimizer, batches: list[Batch], precision: torch.dtype, clock: Callable[[], float]) -> float:
     """Target symbols per second over all `batches`."""
+    symbols = sum(int(batch.target.lengths.sum()) - len(batch.target.lengths) for batch in batches)
     begun = clock()
     for batch in batches:
         update(system, optimizer, batch, precision)
-    return sum(int(batch.target.lengths.sum()) - len(batch.target.lengths) for batch in batches) / (clock() - begun)
+    return symbols / (clock() - begun)
 
 
 @torch.no_grad()
@@ -124,11 +126,22 @@ def mean_nll(system: System, batches: list[Batch]) -> float:
     return found
 
 
-def fastest_products(precision: torch.dtype, clock: Callable[[], float]) -> float:
+def timer(device: str, cpu_time: bool) -> Callable[[], float]:
+    """Seconds, all work so far being done."""
+
+    def clock() -> float:
+        if device != "cpu":
+            torch.cuda.synchronize(device)
+        return time.process_time() if cpu_time else time.perf_counter()
+
+    return clock
+
+
+def fastest_products(precision: torch.dtype, clock: Callable[[], float], device: str) -> float:
     """GFLOP/s of torch.mm at the better of two shapes of the Transformer: what no training step can exceed."""
     best = 0.0
     for rows, inner, columns in SHAPES:
-        left, right = torch.randn(rows, inner).to(precision), torch.randn(inner, columns).to(precision)
+        left, right = (torch.randn(shape, device=device).to(precision) for shape in ((rows, inner), (inner, columns)))
         for _ in range(12):
             begun = clock()
             for _ in range(5):
@@ -137,12 +150,13 @@ def fastest_products(precision: torch.dtype, clock: Callable[[], float]) -> floa
     return best
 
 
-def compare(name: str, folder: str, precisions: list[torch.dtype], passes: int, clock: Callable[[], float]) -> list[dict[str, Any]]:
+def compare(name: str, folder: str, precisions: list[torch.dtype], passes: int, clock: Callable[[], float], device: str = "cpu") -> list[dict[str, Any]]:
     """Rows of medians for one setting."""
     setting = SETTINGS[name]
     task, batches = batches_of(setting, folder)
+    batches = to(batches, device)
     torch.manual_seed(0)
-    systems = {"saccade": ours(task), **{key: theirs(peer(task.source.size)) for key, peer in setting.peers.items()}}
+    systems = {"saccade": ours(task, device), **{key: theirs(peer(task.source.size).to(device)) for key, peer in setting.peers.items()}}
     rows = []
     for precision in precisions:
         optimizers = {key: torch.optim.Adam(system.model.parameters(), lr=1e-3, fused=True) for key, system in systems.items()}
@@ -159,7 +173,7 @@ def compare(name: str, folder: str, precisions: list[torch.dtype], passes: int, 
                 "weights": {key: sum(weight.numel() for weight in system.model.parameters()) for key, system in systems.items()},
                 "nll": {key: mean_nll(system, batches) for key, system in systems.items()},
                 "updates": (passes + 1) * len(batches) * (len(rows) + 1),
-                "limit": setting.megaflops and fastest_products(precision, clock) * 1e3 / setting.megaflops,
+                "limit": setting.megaflops and fastest_products(precision, clock, device) * 1e3 / setting.megaflops,
                 "passes": rates,
             }
         )
@@ -184,14 +198,16 @@ def main() -> None:
     options.add_argument("--passes", type=int, default=5)
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--cpu-time", action="store_true")
+    options.add_argument("--device", default="cpu")
     options.add_argument("--output", type=Path)
     given = options.parse_args()
     torch.set_num_threads(given.threads)
-    clock = time.process_time if given.cpu_time else time.perf_counter
-    print(f"torch {torch.__version__}, {given.threads} threads, {platform.machine()}, medians of {given.passes} interleaved passes")
+    clock = timer(given.device, given.cpu_time)
+    machine = platform.machine() if given.device == "cpu" else torch.cuda.get_device_name(given.device)
+    print(f"torch {torch.__version__}, {given.threads} threads, {machine}, medians of {given.passes} interleaved passes")
     rows = []
     for name in given.setting:
-        found = compare(name, given.data, [getattr(torch, each) for each in given.precision], given.passes, clock)
+        found = compare(name, given.data, [getattr(torch, each) for each in given.precision], given.passes, clock, given.device)
         for row in found:
             show(row)
         rows += found
