@@ -13,7 +13,7 @@ from ..laws.test_encoders import every_encoder, make, probe
 
 GPU = "cuda"
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="NO MODEL WAS COMPARED WITH ITSELF ON A GPU: this machine has none")
-CLOSE = {"atol": 1e-4, "rtol": 1e-4}
+CLOSE = {"atol": 5e-4, "rtol": 1e-4}
 
 
 @pytest.fixture(autouse=True)
