@@ -27,12 +27,10 @@ def _room(like: Tensor, fill: float) -> Tensor:
 
 def padded_softmax(scores: Float[Tensor, "*batch S"], hidden: Bool[Tensor, "*#batch S"] | None) -> Float[Tensor, "*batch P"]:
     """The weights, with columns behind that mean nothing: what `softmax_slope` wants to have kept."""
-    if hidden is None:
-        return _room(scores, float("-inf")).softmax(-1)
     columns = scores.shape[-1]
-    shown = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)  # finite: a row of minus infinities would be no number
+    shown = scores if hidden is None else scores.masked_fill(hidden, torch.finfo(scores.dtype).min)  # finite: a row of minus infinities would be no number
     weights = _room(shown, float("-inf")).softmax(-1)
-    if hidden.device.type != "cpu" or hidden.all(-1).any():  # else whoever sees something has given what is hidden no weight
+    if hidden is not None and (hidden.device.type != "cpu" or hidden.all(-1).any()):  # else whoever sees something has given what is hidden no weight
         weights[..., :columns].masked_fill_(hidden, 0.0)
     return weights
 
