@@ -29,6 +29,7 @@ TRAINING, PARITY, BATCHES = "tests/unit/test_training.py", "tests/parity/test_to
 SAMPLING, FILTERS, STOPS = "tests/laws/test_sampling.py", "tests/unit/test_filters.py", "tests/unit/test_stops.py"
 SURVIVAL, NGRAM = "tests/unit/test_survival.py", "tests/unit/test_ngram.py"
 WORDS, VECTORS = "tests/unit/test_word_vectors.py", "tests/unit/test_vectors.py"
+GROWING, SPAN, DISTANCES, GPT = (f"tests/laws/test_{name}.py" for name in ("growing", "span", "distances", "gpt"))
 
 
 class Mutant(NamedTuple):
@@ -59,8 +60,8 @@ MUTANTS = [
     Mutant(
         "heads-mixed",
         "attention/attention.py",
-        "x.unflatten(-1, (self.heads, -1)).transpose(1, 2)",
-        "x.unflatten(-1, (-1, self.heads)).permute(0, 3, 1, 2)",
+        "x.view(*x.shape[:-1], self.heads, x.shape[-1] // self.heads).transpose(1, 2)",
+        "x.view(*x.shape[:-1], x.shape[-1] // self.heads, self.heads).permute(0, 3, 1, 2)",
         (PARITY,),
     ),
     Mutant("stepwise-unmasked", "attention/stepwise.py", "padded_softmax(scores, hidden)", "padded_softmax(scores, None)", (STEPWISE,)),
@@ -101,6 +102,19 @@ MUTANTS = [
         "return Source(sources, padding(torch.ones_like(encoding.mask)))",
         (DECODING,),
     ),
+    Mutant("past-overwritten", "attention/growing.py", "int(taken.max()) == end and ", "", (GROWING,)),
+    Mutant("rows-overwritten", "attention/growing.py", "int(taken.max())", "int(taken[0])", (GROWING,)),
+    Mutant("buffer-overrun", "attention/growing.py", " and end + more <= front.stride(1) // front.stride(2)", "", (GROWING,)),
+    Mutant("span-one-more", "attention/masks.py", "keys - queries - span + 1", "keys - queries - span", (SPAN,)),
+    Mutant("span-kept-short", "decoders/transformer.py", "max(0, keys.shape[2] - self.span + 1)", "max(0, keys.shape[2] - self.span + 2)", (SPAN,)),
+    Mutant("block-sees-too-little", "decoders/transformer.py", "max(0, known + first - self.span + 1)", "max(0, known + first - self.span + 2)", (SPAN,)),
+    Mutant("place-stands-still", "decoders/transformer.py", "place + length", "place", (SPAN,)),
+    Mutant("shift-by-one", "layers/positions/relative.py", "[..., asking - 1 : -1]", "[..., asking:]", (DISTANCES,)),
+    Mutant("distance-turned-round", "layers/positions/relative.py", ".flip(0)", "", (DISTANCES,)),
+    Mutant("key-bias-forgotten", "layers/positions/relative.py", "return query + self.asks_what,", "return query,", (DISTANCES,)),
+    Mutant("slope-of-one-head", "layers/positions/alibi.py", "2.0 ** (-8 * i / power)", "2.0 ** (-8 / power)", (DISTANCES,)),
+    Mutant("gelu-exact", "layers/feedforward.py", '"tanh" if self.activation == "gelu_tanh" else "none"', '"none"', (GPT,)),
+    Mutant("all-matrices-smaller", "layers/initialisation.py", "if weight in scaled else 1.0", "if weight.ndim else 1.0", (GPT,)),
     Mutant("post-norm-first", "layers/feedforward.py", 'norm == "pre"', 'norm == "post"', (PARITY,)),
     Mutant(
         "norm-outside", "layers/feedforward.py", "return self.norm(self.dropout.add(x, layer(x)))", "return x + self.norm(self.dropout(layer(x)))", (PARITY,)

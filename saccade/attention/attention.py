@@ -91,7 +91,7 @@ class MultiHead(nn.Module):
 
     def split(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B H T d"]:
         """One slice of the features for each head."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:-1], self.heads, x.shape[-1] // self.heads).transpose(1, 2)
 
     def project(
         self, memory: Float[Tensor, "B S D"], position: Position | None = None, start: int = 0

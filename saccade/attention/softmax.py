@@ -20,18 +20,18 @@ def masked_softmax(scores: Float[Tensor, "*batch Q S"], mask: Bool[Tensor, "*#ba
 def _room(like: Tensor, fill: float) -> Tensor:
     """`like` with columns of `fill` behind, as many as fill the registers of a CPU."""
     columns, step = like.shape[-1], LANES // like.element_size() if like.device.type == "cpu" else 1
+    if columns % step == 0:
+        return like
     return torch.cat([like, like.new_full((*like.shape[:-1], -columns % step), fill)], -1)
 
 
 def padded_softmax(scores: Float[Tensor, "*batch S"], hidden: Bool[Tensor, "*#batch S"] | None) -> Float[Tensor, "*batch P"]:
     """The weights, in the type of the scores whatever autocast thinks, with columns behind that mean nothing: what `softmax_slope` wants to have kept."""
-    room = _room(scores, float("-inf"))
-    if hidden is None:
-        return room.softmax(-1, room.dtype)
     columns = scores.shape[-1]
-    room[..., :columns].masked_fill_(hidden, torch.finfo(scores.dtype).min)  # finite: a row of minus infinities would be no number
-    weights = room.softmax(-1, room.dtype)
-    weights[..., :columns].masked_fill_(hidden, 0.0)
+    shown = scores if hidden is None else scores.masked_fill(hidden, torch.finfo(scores.dtype).min)  # finite: a row of minus infinities would be no number
+    weights = _room(shown, float("-inf")).softmax(-1, scores.dtype)
+    if hidden is not None and (hidden.device.type != "cpu" or hidden.all(-1).any()):  # else whoever sees something has given what is hidden no weight
+        weights[..., :columns].masked_fill_(hidden, 0.0)
     return weights
 
 

@@ -3,7 +3,7 @@
 Its state is the keys and values of every layer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -31,8 +31,8 @@ from ..types import Encoding
 from . import Decoder
 
 Append = Callable[[Tensor, Tensor], Tensor]
-MANY = 4
-"""Spans that are read at once: beyond, most of what a mask hides would be computed for nothing."""
+BLOCK = {"cpu": 128}
+"""Queries that look together: fewer compute less of what a mask hides, more make larger products (docs/performance.md).  On a GPU 1,024."""
 
 
 class Seen(NamedTuple):
@@ -40,6 +40,16 @@ class Seen(NamedTuple):
 
     keys: Float[Tensor, "B H S dp"]
     values: Float[Tensor, "B H S d"]
+
+
+class Block(NamedTuple):
+    """Queries `first` to `last` see keys `begin` to `end`, all of them unless there is a mask."""
+
+    first: int
+    last: int
+    begin: int
+    end: int
+    mask: Bool[Tensor, "1 1 Q S"] | None
 
 
 class Said(NamedTuple):
@@ -78,7 +88,7 @@ class Layer(nn.Module):
         x: Float[Tensor, "B T D"],
         before: Seen,
         source: Seen | None,
-        masks: tuple[Tensor | None, Tensor | None],
+        masks: tuple[Sequence[Block], Tensor | None],
         position: Position,
         start: int = 0,
         append: Append = joined,
@@ -92,7 +102,10 @@ class Layer(nn.Module):
             if before.keys.shape[2]:
                 keys, values = append(before.keys, keys), append(before.values, values)
             seen = Seen(keys, values)
-            return self.self_attention(y, keys, values, masks[0], position, start)
+            said = []
+            for first, last, begin, end, mask in masks[0]:
+                said.append(self.self_attention(y[:, first:last], keys[:, :, begin:end], values[:, :, begin:end], mask, position, start + first))
+            return said[0] if len(said) == 1 else torch.cat(said, 1)
 
         x = self.looking_back(x, back)
         if self.cross_attention is not None and self.looking_across is not None and source is not None:
@@ -181,14 +194,10 @@ class Transformer(Decoder):
         return Source(sources, padding(encoding.mask)), said
 
     def features(self, tokens: Int[Tensor, "B T"], state: Said, memory: Source) -> tuple[Float[Tensor, "B T D"], Said]:
-        """What the last layer makes of each of `tokens`, and the state with them; many spans of text are read one after the other."""
-        length = tokens.shape[1]
-        if self.span is not None and length > MANY * self.span:
-            return self.in_pieces(tokens, state, memory)
-        start, known = state.start, state.layers[0].keys.shape[2]
+        """What the last layer makes of each of `tokens`, and the state with them."""
+        length, start, known = tokens.shape[1], state.start, state.layers[0].keys.shape[2]
         x = self.dropout(self.position(self.embedding(tokens), start))
-        plain = length > 1 and self.pattern is None
-        masks = (causal(length, known + length, x.device, self.span)[None, None] if plain else None, memory.mask)
+        masks = self.blocks(length, known, x.device), memory.mask
         sources = memory.layers or (None,) * len(state.layers)
         append, after = self.appending(state, x), []
         for layer, before, source in zip(self.layers, state.layers, sources, strict=True):
@@ -204,13 +213,18 @@ class Transformer(Decoder):
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
         return written if has_room(front, state.taken, x.shape[1], dtype) else copied
 
-    def in_pieces(self, tokens: Int[Tensor, "B T"], state: Said, memory: Source) -> tuple[Float[Tensor, "B T D"], Said]:
-        """The same in time that grows with the length alone, not with its square."""
-        said = []
-        for piece in tokens.split(MANY * (self.span or 1), 1):
-            features, state = self.features(piece, state, memory)
-            said.append(features)
-        return torch.cat(said, 1), state
+    def blocks(self, length: int, known: int, device: torch.device) -> list[Block]:
+        """Who sees what, of `length` new symbols behind `known` old ones; one block where a pattern says so itself or somebody watches."""
+        if self.pattern is not None:
+            return [Block(0, length, 0, known + length, None)]
+        size = length if self.layers[0].self_attention.attention.watched() else BLOCK.get(device.type, 1024)
+        found = []
+        for first in range(0, length, max(size, 1)):
+            last = min(first + size, length)
+            begin, end = 0 if self.span is None else max(0, known + first - self.span + 1), known + last
+            mask = None if last - first == 1 else causal(last - first, end - begin, device, self.span)[None, None]
+            found.append(Block(first, last, begin, end, mask))
+        return found
 
     def remembered(self, layers: tuple[Seen, ...], before: Said, length: int, append: Append) -> Said:
         """All of it; or, with a span, what the next symbol sees."""

@@ -35,22 +35,38 @@ def band(queries: int, keys: int, span: int) -> Tensor:
     return torch.tensor([[place - span < key <= place for key in range(keys)] for place in places])
 
 
+@pytest.mark.parametrize("block", [4, 128])
 @pytest.mark.parametrize("memory", [False, True])
 @pytest.mark.parametrize("span", [1, 2, 5])
 @pytest.mark.parametrize("position", POSITIONS)
-def test_a_span_is_a_band_in_every_layer(position: str, span: int, memory: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_span_is_a_band_in_every_layer(position: str, span: int, memory: bool, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """At once, in pieces of any size and one by one; the reference has no span, no cache and a mask that is written out."""
     encoding = make_encoding() if memory else None
     tokens, whole = torch.randint(V, (B, LENGTH)), make(position, "none", memory)
     monkeypatch.setattr(module, "causal", lambda queries, keys, device=None, span_of=None: band(queries, keys, span))
     expected, _ = read(whole, tokens, [], encoding)
     monkeypatch.undo()
+    monkeypatch.setitem(module.BLOCK, "cpu", block)
     decoder = make(position, span, memory)
     for cuts in ([], [4], [1, 2, 9], [LENGTH - 1], list(range(1, LENGTH))):
         said, state = read(decoder, tokens, cuts, encoding)
         torch.testing.assert_close(said, expected, **EXACT)
         assert all(part.shape[2] == span - 1 for seen in state.layers for part in seen)
         assert state.start == LENGTH
+
+
+@pytest.mark.parametrize("block", [1, 5, LENGTH - 1])
+@pytest.mark.parametrize("position", POSITIONS)
+def test_blocks_of_queries_are_all_queries(position: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said, and every gradient, with and without a past."""
+    decoder, tokens = make(position, "none"), torch.randint(V, (B, LENGTH))
+    whole, blocks = [], []
+    for found, size in ((whole, LENGTH), (blocks, block)):
+        monkeypatch.setitem(module.BLOCK, "cpu", size)
+        for cuts in ([], [6]):
+            said, _ = read(decoder, tokens, cuts)
+            found += [said, *torch.autograd.grad(said.square().mean(), list(decoder.parameters()))]
+    torch.testing.assert_close(blocks, whole, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("position", POSITIONS)

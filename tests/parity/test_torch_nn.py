@@ -15,8 +15,8 @@ from torch.nn import functional
 from saccade.attention import MultiHead, watching
 from saccade.attention.masks import causal, padding
 from saccade.attention.scores.scaled_dot import ScaledDot
+from saccade.decoders.transformer import Block, Seen
 from saccade.decoders.transformer import Layer as DecoderLayer
-from saccade.decoders.transformer import Seen
 from saccade.decoders.transformer import Transformer as TransformerDecoder
 from saccade.encoders.recurrent import Recurrent
 from saccade.encoders.transformer import Layer as EncoderLayer
@@ -202,7 +202,7 @@ def test_a_decoder_layer(norm: str, activation: str) -> None:
     pairs, (x, y), (memory, kept) = copy(decoder_pairs(ours, theirs)), leaf(3, T, D), leaf(3, S, D)
     assert len(pairs) == len(list(theirs.parameters()))
     nothing = torch.zeros(3, HEADS, 0, D // HEADS)
-    masks = causal(T, T)[None, None], padding(MASK)
+    masks = [Block(0, T, 0, T, causal(T, T)[None, None])], padding(MASK)
     said, seen = ours(x, Seen(nothing, nothing), Seen(*ours.cross_attention.project(memory)), masks, NoPosition(D, HEADS))
     assert seen.keys.shape == seen.values.shape == (3, HEADS, T, D // HEADS)
     expected = theirs(y, kept, tgt_mask=~causal(T, T), memory_key_padding_mask=~MASK)
