@@ -16,7 +16,7 @@ from saccade.attention import attention
 from saccade.cli import main
 from saccade.decoders import Decoder
 from saccade.layers.dropout import Dropout
-from saccade.types import PAD, Loss
+from saccade.types import PAD, Loss, Memory, State
 
 
 def plain_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Loss:
@@ -28,9 +28,10 @@ def plain_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0)
     return Loss(((1 - smoothing) * true + smoothing * others)[real].sum(), real.sum(), true[real].sum().detach())
 
 
-def plain_loss(decoder: Decoder, tokens: Tensor, targets: Tensor, state: object, memory: object, smoothing: float = 0.0) -> Loss:
+def plain_loss(decoder: Decoder, tokens: Tensor, targets: Tensor, state: State, memory: Memory, smoothing: float = 0.0) -> tuple[Loss, State]:
     """From the logits of the whole batch."""
-    return plain_cross_entropy(decoder(tokens, state, memory)[0], targets, smoothing)
+    logits, state = decoder(tokens, state, memory)
+    return plain_cross_entropy(logits, targets, smoothing), state
 
 
 def plain_softmax(scores: Tensor, mask: Tensor | None = None) -> Tensor:
