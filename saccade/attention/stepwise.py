@@ -48,16 +48,17 @@ class _Step(NamedTuple):
 
 
 class _Source(torch.autograd.Function):
-    """Every step holds its ticket, so that autograd comes back here when all of them are done."""
+    """Every step holds its ticket, so that autograd comes back here when all of them are done: what they send is nothing, that they send it counts."""
 
     @staticmethod
     def forward(ctx: Any, keys: Tensor, values: Tensor, steps: list[_Step]) -> Tensor:
         ctx.steps = steps
+        ctx.set_materialize_grads(False)
         return keys.new_zeros(())
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, ticket: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, ticket: None) -> tuple[Tensor, Tensor, None]:
         query, slope_of_scores, weights, slope_of_context = (torch.cat(parts, 1) for parts in zip(*ctx.steps, strict=True))
         ctx.steps.clear()
         return slope_of_scores.mT @ query, weights.mT @ slope_of_context, None
@@ -77,11 +78,11 @@ class _Look(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None, None, None]:
         (query, weights), (keys, values) = ctx.saved_tensors, ctx.source
         to_weights = slope @ values.mT
         to_scores = softmax_slope(to_weights, weights)
         if ctx.factor != 1.0:
             to_scores = to_scores * ctx.factor
         ctx.steps.append(_Step(query, to_scores, weights[..., : keys.shape[1]], slope))
-        return to_scores @ keys, slope.new_zeros(()), None, None, None
+        return to_scores @ keys, None, None, None, None

@@ -13,6 +13,8 @@ ROWS = 256
 """Rows whose float32 copy is alive at a time: few enough to stay in the cache."""
 CHUNK = 1024
 """Rows whose logits are alive at a time in `linear_cross_entropy`: enough for matrix products at full speed."""
+LOGITS_ON_GPU = 2**26
+"""Logits alive at a time on a GPU, which every chunk keeps waiting: a quarter of a gigabyte in float32."""
 
 
 def cross_entropy(logits: Float[Tensor, "*batch V"], targets: Int[Tensor, "*batch"], smoothing: float = 0.0) -> Loss:
@@ -111,7 +113,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         learning = any(ctx.needs_input_grad[:3])
         found, weight_slope, bias_slope = [], torch.zeros(0), torch.zeros_like(bias)
         total = nll = bias.new_zeros(())
-        for chunk, targets_of_chunk in zip(x.split(CHUNK), wanted.split(CHUNK), strict=True):
+        many = CHUNK if x.device.type == "cpu" else max(CHUNK, LOGITS_ON_GPU // len(weight))
+        for chunk, targets_of_chunk in zip(x.split(many), wanted.split(many), strict=True):
             logits = chunk @ matrix.T
             added = _slopes_in_place(logits, bias, targets_of_chunk, smoothing)
             total, nll = total + added.total, nll + added.nll
