@@ -143,7 +143,7 @@ class Run:
 
         Under torchrun the first process begins it and the others open it.
         """
-        world = join(recipe.training.timeout)
+        world = join(recipe.training.timeout, recipe.training.device)
         if not world.first:
             world.wait()
             return cls.open(path, alone=False)
