@@ -141,6 +141,17 @@ def opened(folder: Path, about: Mapping[str, Any]) -> list[Ids]:
         raise _unfit(folder, f"are damaged: {HEADER} is not what was written") from error
 
 
+def ids_of(store: Path | None, sizes: Mapping[str, int], examples: Iterable[Sequence[Row]], about: Mapping[str, Any]) -> list[Ids]:
+    """What `store` holds, prepared now if that is not the same; without a store, all in memory."""
+    if store is None:
+        return gather(sizes, examples)
+    try:
+        return opened(store, about)
+    except DataError:
+        prepare(store, sizes, examples, about)
+        return opened(store, about)
+
+
 def _unfit(folder: Path, why: str) -> DataError:
     return DataError("D034", f"the prepared ids in {folder} {why}", fix="saccade resume prepares them again")
 

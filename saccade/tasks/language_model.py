@@ -13,18 +13,18 @@ from torch import Tensor, nn
 
 from ..attention.watch import watching
 from ..batches.examples import Examples, Texts
-from ..batches.ids import Ids, gather, opened, prepare
+from ..batches.ids import Ids, ids_of
 from ..batches.streams import Excerpt, Stream
 from ..decoders import Decoder
 from ..decoders.transformer import Transformer
-from ..errors import DataError, UsageError
+from ..errors import UsageError
 from ..families import Make
 from ..metrics import Metric, Score
 from ..metrics.bits import Bits
 from ..metrics.perplexity import Perplexity
 from ..models import LanguageModel as Model
 from ..search import Sampling, Search
-from ..text.passages import characters_of, read_passages, sample_of, split_at_the_end
+from ..text.passages import characters_of, read_passages, sample_of
 from ..text.tokenizers import Tokenizer
 from ..text.tokenizers.unigram import Unigram
 from ..text.vectors import Coverage, fill, symbols_of
@@ -32,6 +32,7 @@ from ..types import BOS, EOS, PAD, UNK, Look, Loss, Padded, State, Symbol, detac
 from . import Data, Prediction, Splits, Task
 from ._speaker import Speaker
 from ._tensors import bytes_of, heads_of
+from ._texts import read_texts
 
 LEARNED_FROM = 8_000_000  # characters
 LOOKED_AT = 512  # symbols of a look, at most
@@ -88,12 +89,7 @@ class LanguageModel(Task):
     def read(self, data: Data) -> Splits:
         """Lines; what has no file of its own is taken from the end of the training text, validation before test."""
         (self._vectors,) = data.vector_files(1)
-        train = read_passages(data.paths("train"), data.keep_first)
-        valid, test = (read_passages(data.paths(split)) if getattr(data, split) else [] for split in ("valid", "test"))
-        if not data.valid or not data.test:
-            train, last, end = split_at_the_end(train, 0.0 if data.valid else data.valid_share, 0.0 if data.test else data.test_share)
-            valid, test = valid or last, test or end
-        return Splits(train, valid, test)
+        return read_texts(data)
 
     def read_files(self, paths: Sequence[Path]) -> Sequence[str]:
         """The lines of all files, one behind the other."""
@@ -128,16 +124,9 @@ class LanguageModel(Task):
 
     def _lines(self, raw: Sequence[str], store: Path | None) -> Ids:
         """Every line with EOS behind it, and BOS before it if it is a text of its own."""
-        sizes = {"text": self.tokenizer.size}
-        if store is None:
-            return gather(sizes, self._encoded(raw))[0]
         digest = blake2b(self.tokenizer.state()).hexdigest()
         about = {"task": "language_model", "documents": self.documents, "lines": len(raw), "text": digest}
-        try:
-            return opened(store, about)[0]
-        except DataError:
-            prepare(store, sizes, self._encoded(raw), about)
-            return opened(store, about)[0]
+        return ids_of(store, {"text": self.tokenizer.size}, self._encoded(raw), about)[0]
 
     def _encoded(self, raw: Iterable[str]) -> Iterator[tuple[list[int]]]:
         begin = [BOS] if self.documents else []

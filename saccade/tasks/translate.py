@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..attention.watch import watching
 from ..batches.examples import Pairs
-from ..batches.ids import Ids, gather, opened, prepare
+from ..batches.ids import ids_of
 from ..decoders import Decoder
 from ..decoders.transformer import Transformer as TransformerDecoder
 from ..encoders import Encoder
@@ -111,18 +111,9 @@ class Translate(Task):
     def examples(self, raw: Sequence[Pair], store: Path | None = None) -> Pairs:
         """A source ends with EOS; a target begins with BOS and ends with EOS.  `DataError` D028 if nothing is short enough."""
         sizes = {"source": self.source.size, "target": self.target.size}
-        if store is None:
-            return self._pairs(raw, gather(sizes, self._encoded(raw)))
         digests = {name: blake2b(tokenizer.state()).hexdigest() for name, tokenizer in (("source", self.source), ("target", self.target))}
         about = {"task": "translate", "longest": self.longest, "examples": len(raw), **digests}
-        try:
-            return self._pairs(raw, opened(store, about))
-        except DataError:
-            prepare(store, sizes, self._encoded(raw), about)
-            return self._pairs(raw, opened(store, about))
-
-    def _pairs(self, raw: Sequence[Pair], sides: list[Ids]) -> Pairs:
-        source, target = sides
+        source, target = ids_of(store, sizes, self._encoded(raw), about)
         return Pairs(source, target, len(raw) - len(source))
 
     def _encoded(self, raw: Sequence[Pair]) -> Iterator[tuple[list[int], list[int]]]:

@@ -13,20 +13,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..batches.ids import gather, opened, prepare
+from ..batches.ids import ids_of
 from ..batches.sentences import Sentences
 from ..errors import DataError, ModelError, UsageError, printable, suggestion
 from ..families import Make
 from ..layers.word_vectors import WordVectors as Model
 from ..metrics import Metric, Score
 from ..search import Search
-from ..text.passages import read_passages, split_at_the_end
+from ..text.passages import read_passages
 from ..text.tokenizers import Tokenizer
 from ..text.tokenizers.words import Words
 from ..text.vectors import symbols_of, write_vectors
 from ..types import UNK, Look, Loss, Padded
 from . import Data, Prediction, Splits, Task
 from ._tensors import bytes_of
+from ._texts import read_texts
 
 WORDS = partial(Words, limit=1_000_000, minimum=5)
 _CHUNK = 1024  # lines that are encoded at once
@@ -76,12 +77,7 @@ class WordVectors(Task):
 
     def read(self, data: Data) -> Splits:
         """Lines; what has no file of its own is taken from the end of the training text, validation before test."""
-        train = read_passages(data.paths("train"), data.keep_first)
-        valid, test = (read_passages(data.paths(split)) if getattr(data, split) else [] for split in ("valid", "test"))
-        if not data.valid or not data.test:
-            train, last, end = split_at_the_end(train, 0.0 if data.valid else data.valid_share, 0.0 if data.test else data.test_share)
-            valid, test = valid or last, test or end
-        return Splits(train, valid, test)
+        return read_texts(data)
 
     def read_files(self, paths: Sequence[Path]) -> Sequence[str]:
         """The lines of all files, one behind the other."""
@@ -105,15 +101,8 @@ class WordVectors(Task):
 
     def examples(self, raw: Sequence[str], store: Path | None = None) -> Sentences:
         """The ids of every line."""
-        sizes = {"text": self.tokenizer.size}
-        if store is None:
-            return Sentences(gather(sizes, self._encoded(raw))[0], self.longest)
         about = {"task": "word_vectors", "lines": len(raw), "text": blake2b(self.tokenizer.state()).hexdigest()}
-        try:
-            return Sentences(opened(store, about)[0], self.longest)
-        except DataError:
-            prepare(store, sizes, self._encoded(raw), about)
-            return Sentences(opened(store, about)[0], self.longest)
+        return Sentences(ids_of(store, {"text": self.tokenizer.size}, self._encoded(raw), about)[0], self.longest)
 
     def _encoded(self, raw: Sequence[str]) -> Iterator[tuple[list[int]]]:
         lines = iter(raw)

@@ -252,7 +252,7 @@ def test_texts_cut_into_words_are_taken_as_they_are():
 def test_encoded_lines_are_kept_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     made = task()
     first = made.examples(LINES, tmp_path / "store")
-    monkeypatch.setattr(LanguageModel, "_encoded", None)
+    monkeypatch.setattr(LanguageModel, "_encoded", lambda task, raw: (pytest.fail("encoded again") for _ in raw))
     again = made.examples(LINES, tmp_path / "store")
     assert first.lines.flat.tolist() == again.lines.flat.tolist()
     assert gather({"text": 10}, [([4, 5],)])[0].flat.tolist() == [4, 5]
