@@ -323,8 +323,8 @@ def range_test(
 
 
 @app.command(name="export")
-def export_(run: RunPath, path: Annotated[Path, typer.Argument(help="A file to write: model.arpa.", show_default=False)]) -> None:
-    """Write an n-gram model for other programs: as ARPA, which SRILM and KenLM read."""
+def export_(run: RunPath, path: Annotated[Path, typer.Argument(help="A file to write: model.arpa, or vectors.vec.", show_default=False)]) -> None:
+    """Write for other programs: an n-gram model as ARPA (SRILM, KenLM), word vectors as text (word2vec, gensim)."""
     from .exchange import export_model
     from .run import load
 

@@ -14,13 +14,29 @@ from .training.checkpoint import save_model, weights_of
 
 
 def export_model(model: Model, path: Path) -> None:
-    """Write an n-gram model as ARPA, which SRILM and KenLM read.  `UsageError` C028 for another ending or another model."""
-    if path.suffix != ".arpa":
-        raise UsageError("C028", f"{path}: no way to write {path.suffix or 'a file without an ending'}", fix="a name that ends in .arpa")
+    """Write what other programs read: an n-gram model as ARPA (SRILM, KenLM), word vectors as text (word2vec, gensim).
+
+    `UsageError` C028 for another ending or another model.
+    """
+    writers = {".arpa": _write_arpa, ".vec": _write_vectors, ".txt": _write_vectors}
+    if path.suffix not in writers:
+        fix = "a name that ends in .arpa (n-grams), .vec or .txt (word vectors)"
+        raise UsageError("C028", f"{path}: no way to write {path.suffix or 'a file without an ending'}", fix=fix)
+    writers[path.suffix](model, path)
+
+
+def _write_arpa(model: Model, path: Path) -> None:
     decoder: Any = getattr(model.network, "decoder", None)
     if getattr(decoder, "learns", "") != "counts":
         raise UsageError("C028", "only a model that counts can be written as ARPA", fix="a model with decoder = ngram")
     write_arpa(decoder, model.task.tokenizer.symbols(), path)  # type: ignore[attr-defined]
+
+
+def _write_vectors(model: Model, path: Path) -> None:
+    export = getattr(model.task, "export", None)
+    if export is None:
+        raise UsageError("C028", "only word vectors can be written as text", fix="a model with task = word_vectors")
+    export(model.network, path)
 
 
 def import_model(path: Path, out: Path) -> None:

@@ -182,8 +182,14 @@ def test_an_ngram_model_is_counted_written_as_arpa_and_read_again(tmp_path):
 
 
 def test_what_cannot_be_exported(trained, tmp_path):
-    expect_refusal(run("export", trained, tmp_path / "model.onnx"), 2, f"[C028] {tmp_path}/model.onnx: no way to write .onnx", "a name that ends in .arpa")
+    expect_refusal(
+        run("export", trained, tmp_path / "model.onnx"),
+        2,
+        f"[C028] {tmp_path}/model.onnx: no way to write .onnx",
+        "a name that ends in .arpa (n-grams), .vec or .txt (word vectors)",
+    )
     expect_refusal(run("export", trained, tmp_path / "x.arpa"), 2, "[C028] only a model that counts can be written as ARPA", "a model with decoder = ngram")
+    expect_refusal(run("export", trained, tmp_path / "x.vec"), 2, "[C028] only word vectors can be written as text", "a model with task = word_vectors")
 
 
 @pytest.mark.parametrize(

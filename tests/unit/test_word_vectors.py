@@ -7,6 +7,7 @@ import torch
 from saccade.batches.ids import gather
 from saccade.batches.sentences import Sentences
 from saccade.errors import DataError, ModelError, UsageError
+from saccade.exchange import export_model
 from saccade.layers import word_vectors
 from saccade.layers.word_vectors import WordVectors, kept, shortened, windows
 from saccade.recipe import read_recipe
@@ -287,9 +288,10 @@ def test_the_score_is_the_loss_and_a_trained_model_has_a_lower_one(trained):
     assert fresh.value == pytest.approx(6 * np.log(2), rel=0.1)
 
 
-def test_vectors_are_exported_in_the_order_of_frequency(tmp_path, trained):
-    trained.task.export(trained.network, tmp_path / "v.txt")
-    found = read_vectors(tmp_path / "v.txt")
+@pytest.mark.parametrize("name", ["v.txt", "v.vec"])
+def test_vectors_are_exported_in_the_order_of_frequency(tmp_path, trained, name):
+    export_model(trained, tmp_path / name)
+    found = read_vectors(tmp_path / name)
     assert found.words == list(trained.task.places)
     assert found.repeated == []
     counts = trained.task.counts[list(trained.task.places.values())]
