@@ -17,12 +17,15 @@ def masked_softmax(scores: Float[Tensor, "*batch Q S"], mask: Bool[Tensor, "*#ba
     return _MaskedSoftmax.apply(scores, hidden) if torch.is_grad_enabled() and scores.requires_grad else padded_softmax(scores, hidden)[..., : scores.shape[-1]]
 
 
+def room_behind(columns: int, like: Tensor) -> int:
+    """How many columns more fill the registers of a CPU, for numbers of the type of `like`."""
+    return -columns % (LANES // like.element_size()) if like.device.type == "cpu" else 0
+
+
 def _room(like: Tensor, fill: float) -> Tensor:
     """`like` with columns of `fill` behind, as many as fill the registers of a CPU."""
-    columns, step = like.shape[-1], LANES // like.element_size() if like.device.type == "cpu" else 1
-    if columns % step == 0:
-        return like
-    return torch.cat([like, like.new_full((*like.shape[:-1], -columns % step), fill)], -1)
+    more = room_behind(like.shape[-1], like)
+    return torch.cat([like, like.new_full((*like.shape[:-1], more), fill)], -1) if more else like
 
 
 def padded_softmax(scores: Float[Tensor, "*batch S"], hidden: Bool[Tensor, "*#batch S"] | None) -> Float[Tensor, "*batch P"]:

@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from .attention import Attention
-from .softmax import padded_softmax, softmax_slope
+from .softmax import room_behind
 
 Look = Callable[[Tensor], Tensor]
 
@@ -32,10 +33,30 @@ def asked_stepwise(
     kind = keys.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.promote_types(keys.dtype, values.dtype)
     keys, values = keys.to(dtype), values.to(dtype)
-    steps: list[_Step] = []
-    ticket = _Source.apply(keys, values, steps)
-    hidden = None if mask is None else ~mask
-    return lambda query: _Look.apply(query.to(dtype), ticket, (keys.detach(), values.detach(), hidden), factor, steps)
+    shown, steps = _laid_out(keys.detach(), values.detach(), mask, factor), list[_Step]()
+    ticket = _Source.apply(keys, values, mask, factor, steps)
+    return lambda query: _Look.apply(query.to(dtype), ticket, shown, steps)
+
+
+class _Shown(NamedTuple):
+    """What every step looks at: scaled keys and values with zeros behind, so that scores fill whole registers, and what to add to the scores."""
+
+    keys: Float[Tensor, "B P D"]
+    values: Float[Tensor, "B P Dv"]
+    floor: Float[Tensor, "B 1 P"] | None
+
+
+def _laid_out(keys: Float[Tensor, "B S D"], values: Float[Tensor, "B S Dv"], mask: Bool[Tensor, "B 1 S"] | None, factor: float) -> _Shown:
+    """Added to a score, the least number there is hides its key, and minus infinity the room; a row that sees nothing finds values of zero."""
+    count, more = keys.shape[1], room_behind(keys.shape[1], keys)
+    floor = None
+    if mask is not None:
+        values = values * mask.any(-1, keepdim=True)
+        floor = keys.new_zeros(mask.shape).masked_fill_(~mask, torch.finfo(keys.dtype).min)
+    if more:
+        floor = functional.pad(keys.new_zeros(len(keys), 1, count) if floor is None else floor, (0, more), value=float("-inf"))
+        keys, values = (functional.pad(part, (0, 0, 0, more)) for part in (keys, values))
+    return _Shown(keys * factor, values, floor)
 
 
 class _Step(NamedTuple):
@@ -51,38 +72,36 @@ class _Source(torch.autograd.Function):
     """Every step holds its ticket, so that autograd comes back here when all of them are done: what they send is nothing, that they send it counts."""
 
     @staticmethod
-    def forward(ctx: Any, keys: Tensor, values: Tensor, steps: list[_Step]) -> Tensor:
-        ctx.steps = steps
+    def forward(ctx: Any, keys: Tensor, values: Tensor, mask: Tensor | None, factor: float, steps: list[_Step]) -> Tensor:
+        ctx.count, ctx.mask, ctx.factor, ctx.steps = keys.shape[1], mask, factor, steps
         ctx.set_materialize_grads(False)
         return keys.new_zeros(())
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, ticket: None) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, ticket: None) -> tuple[Tensor, Tensor, None, None, None]:
         query, slope_of_scores, weights, slope_of_context = (torch.cat(parts, 1) for parts in zip(*ctx.steps, strict=True))
         ctx.steps.clear()
-        return slope_of_scores.mT @ query, weights.mT @ slope_of_context, None
+        to_keys = (slope_of_scores.mT @ query)[:, : ctx.count] * ctx.factor
+        to_values = (weights.mT @ slope_of_context)[:, : ctx.count]
+        return to_keys, to_values if ctx.mask is None else to_values * ctx.mask.mT, None, None, None
 
 
 class _Look(torch.autograd.Function):
     """One call, with the gradient of its query."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, ticket: Tensor, source: tuple[Tensor, Tensor, Tensor | None], factor: float, steps: list[_Step]) -> Tensor:
-        keys, values, hidden = source
-        scores = (query * factor if factor != 1.0 else query) @ keys.mT
-        weights = padded_softmax(scores, hidden)
+    def forward(ctx: Any, query: Tensor, ticket: Tensor, shown: _Shown, steps: list[_Step]) -> Tensor:
+        scores = query @ shown.keys.mT if shown.floor is None else torch.baddbmm(shown.floor, query, shown.keys.mT)
+        weights = scores.softmax(-1, scores.dtype)
         ctx.save_for_backward(query, weights)
-        ctx.source, ctx.factor, ctx.steps = (keys, values), factor, steps
-        return weights[..., : keys.shape[1]] @ values
+        ctx.shown, ctx.steps = shown, steps
+        return weights @ shown.values
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None, None, None]:
-        (query, weights), (keys, values) = ctx.saved_tensors, ctx.source
-        to_weights = slope @ values.mT
-        to_scores = softmax_slope(to_weights, weights)
-        if ctx.factor != 1.0:
-            to_scores = to_scores * ctx.factor
-        ctx.steps.append(_Step(query, to_scores, weights[..., : keys.shape[1]], slope))
-        return to_scores @ keys, None, None, None, None
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None, None]:
+        (query, weights), (keys, values, _) = ctx.saved_tensors, ctx.shown
+        to_scores = torch.ops.aten._softmax_backward_data(slope @ values.mT, weights, -1, weights.dtype)
+        ctx.steps.append(_Step(query, to_scores, weights, slope))
+        return to_scores @ keys, None, None, None
