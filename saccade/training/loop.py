@@ -35,6 +35,8 @@ EXPLODED = 10.0
 """A loss this many times its running mean is no longer learning: the run has diverged."""
 SETTLED = 20
 """Updates before the running mean is trusted."""
+LOST = 100
+"""Updates after which the running mean must not stand far above the first loss: by half of it, and by a nat."""
 
 
 class _Run:
@@ -101,13 +103,23 @@ class _Run:
             self.troubles.append(self.short_of_memory)
         progress.norms = [*progress.norms[-3:], update.norm]
         mean = update.total / max(update.symbols, 1)
-        exploded = progress.step >= SETTLED and mean > EXPLODED * progress.mean
-        if not update.finite or exploded:
-            raise self.diverged("loss exploded" if update.finite else "loss stopped being a number", progress.step + 1, fed)
+        if trouble := self.trouble(update, mean):
+            raise self.diverged(trouble, progress.step + 1, fed)
+        progress.first = progress.first or mean
         progress.mean = mean if progress.step == 0 else 0.9 * progress.mean + 0.1 * mean
         engine.update(self.rate(progress.step), self.schedule.momentum(progress.step))
         progress.step, progress.total, progress.count = progress.step + 1, progress.total + update.total, progress.count + update.symbols
         return update
+
+    def trouble(self, update: Update, mean: float) -> str:
+        """What is wrong with the loss, if anything is."""
+        progress = self.progress
+        if not update.finite:
+            return "loss stopped being a number"
+        if progress.step >= SETTLED and mean > EXPLODED * progress.mean:
+            return "loss exploded"
+        lost = progress.first > 0 and progress.step >= LOST and progress.mean > progress.first + max(1.0, progress.first / 2)
+        return "loss still stood far above where it began" if lost else ""
 
     def diverged(self, what: str, step: int, fed: Fed | None = None) -> TrainingError:
         """What to say; the batch is saved for whoever wants to see it."""

@@ -31,8 +31,10 @@ class Progress:
     """Loss since the last report, summed over `count` symbols."""
     count: int = 0
     train_loss: float = 0.0
+    first: float = 0.0
+    """The loss per symbol of the first update."""
     mean: float = 0.0
-    """The running mean of the loss per symbol."""
+    """Its running mean."""
     halvings: int = 0
     """How often the rate was halved because the run diverged."""
     norms: list[float] = field(default_factory=list)

@@ -75,6 +75,18 @@ def test_a_loss_that_explodes_is_noticed(tmp_path):
     assert events[-1] == Stopped(40, "finished", events[-1].seconds)
 
 
+def test_a_run_that_only_got_worse_is_noticed(tmp_path):
+    """As with a rate that is too high from the first update on: nothing explodes any more."""
+    recipe = toys.recipe(tmp_path, training={"steps": 120, "evaluate_every": 120})
+    run = Run.begin(recipe, tmp_path / "run")
+    Spoiled(run, times(5.0), lambda call: 1 < call < 105)
+    events = list(run.train())
+    (trouble,) = (event for event in events if isinstance(event, Trouble))
+    assert trouble.error.headline == "the loss still stood far above where it began at step 101"
+    assert trouble.error.parts["note"] == ["went back to step 0 and halved the learning rate to 0.0005 (1 of 2 tries)"]
+    assert events[-1].step == 120
+
+
 def test_after_two_tries_it_ends_and_nothing_is_lost(tmp_path):
     recipe = toys.recipe(tmp_path)
     run = Run.begin(recipe, tmp_path / "run")
