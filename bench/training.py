@@ -72,7 +72,7 @@ def batches_of(setting: Setting, folder: str, count: int = 8) -> tuple[Any, list
     return task, [examples.batch(planned[i * len(planned) // (count or len(planned))].tolist()) for i in range(count or len(planned))]
 
 
-def ours(task: Any, device: str) -> System:
+def ours(task: Any, device: str = "cpu") -> System:
     """As saccade trains."""
     model, coins = task.build().to(device), torch.Generator()
 

@@ -23,6 +23,7 @@ from ..tasks import Splits, Task
 from ..types import leaves, tree_map
 from .checkpoint import checkpoints, load_weights, recover, save_model, space_for, weights_of
 from .distributed import World, join, lost_neighbours
+from .divergence import wrong_with
 from .engine import Engine, Update
 from .events import Evaluation, Event, Saved, Started, Step, Stopped, Trouble
 from .feed import Fed, Feed
@@ -30,13 +31,6 @@ from .lock import locked
 from .saver import Saver, waiting_for_room
 from .settings import Training
 from .state import Progress, average_weights, restore_carried, restore_state, take
-
-EXPLODED = 10.0
-"""A loss this many times its running mean is no longer learning: the run has diverged."""
-SETTLED = 20
-"""Updates before the running mean is trusted."""
-LOST = 100
-"""Updates after which the running mean must not stand far above the first loss: by half of it, and by a nat."""
 
 
 class _Run:
@@ -103,23 +97,13 @@ class _Run:
             self.troubles.append(self.short_of_memory)
         progress.norms = [*progress.norms[-3:], update.norm]
         mean = update.total / max(update.symbols, 1)
-        if trouble := self.trouble(update, mean):
+        if trouble := wrong_with(update, mean, progress):
             raise self.diverged(trouble, progress.step + 1, fed)
         progress.first = progress.first or mean
         progress.mean = mean if progress.step == 0 else 0.9 * progress.mean + 0.1 * mean
         engine.update(self.rate(progress.step), self.schedule.momentum(progress.step))
         progress.step, progress.total, progress.count = progress.step + 1, progress.total + update.total, progress.count + update.symbols
         return update
-
-    def trouble(self, update: Update, mean: float) -> str:
-        """What is wrong with the loss, if anything is."""
-        progress = self.progress
-        if not update.finite:
-            return "loss stopped being a number"
-        if progress.step >= SETTLED and mean > EXPLODED * progress.mean:
-            return "loss exploded"
-        lost = progress.first > 0 and progress.step >= LOST and progress.mean > progress.first + max(1.0, progress.first / 2)
-        return "loss still stood far above where it began" if lost else ""
 
     def diverged(self, what: str, step: int, fed: Fed | None = None) -> TrainingError:
         """What to say; the batch is saved for whoever wants to see it."""
