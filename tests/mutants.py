@@ -223,7 +223,7 @@ MUTANTS = [
     Mutant("lock-ignored", "training/loop.py", "with locked(run) if world.first else nullcontext(),", "with nullcontext(),", (SURVIVAL,)),
     Mutant("optimizer-lost", "training/state.py", "        if entries:", "        if entries and False:", (TRAINING,)),
     Mutant("worst-kept", "training/loop.py", "value > progress.best", "value < progress.best", (TRAINING,)),
-    Mutant("bad-loss-passes", "training/loop.py", "if not update.finite or exploded:", "if False:", (SURVIVAL,)),
+    Mutant("bad-loss-passes", "training/loop.py", "if trouble := wrong_with(update, mean, progress):", "if trouble := None:", (SURVIVAL,)),
     Mutant("count-across-texts", "decoders/_counts.py", "here = (since >= length - 1)", "here = (places >= length - 1)", (NGRAM,)),
     Mutant("begin-continues", "decoders/_counts.py", "np.where(level.begins, level.counts, different)", "different", (NGRAM,)),
     Mutant("highest-continues", "decoders/_counts.py", "level._replace(counts=", "level._replace(counts=level.counts + 0 * ", (NGRAM,)),
