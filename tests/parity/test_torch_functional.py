@@ -99,6 +99,20 @@ def test_rotary_positions_are_the_published_ones() -> None:
     torch.testing.assert_close(choose(Position, "rotary")(8, 2).rotate(keys, start).double(), expected, **EXACT)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_rotary_positions_are_their_plain_twin(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Queries as a head gets them, a view of all heads; what is said and what is learned."""
+    rotary, x = choose(Position, "rotary")(12, 3), torch.randn(2, 5, 12, dtype=dtype, requires_grad=True)
+    found = []
+    for compiling in (False, True):
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda compiling=compiling: compiling)
+        said = rotary.rotate(x.unflatten(-1, (3, 4)).transpose(1, 2), 7)
+        found.append((said, *torch.autograd.grad((said * torch.arange(5)[:, None]).sum(), x)))
+    for fast, plain in zip(*found, strict=True):
+        assert fast.dtype == plain.dtype == dtype
+        torch.testing.assert_close(fast, plain)
+
+
 def test_rotary_scores_depend_on_the_distance_only() -> None:
     rotary, query, key = choose(Position, "rotary")(16, 2), torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
 

@@ -38,7 +38,7 @@ class _Waves(Distance):
         """q + u, and (q + v) . W R(i - j) / sqrt(d)."""
         asking, width = query.shape[2:]
         behind = max(1, asking - 1 if self.ahead else 1)  # where nobody looks ahead one column more is enough for `shift`
-        far = self.key(waves(-behind, keys + behind, self.key.in_features, self.base, query.device).flip(0).to(query.dtype))
+        far = self.key(waves(-behind, keys + behind, self.key.in_features, self.base, query.device, query.dtype).flip(0))
         scores = ((query + self.asks_where) * width**-0.5) @ far.unflatten(-1, (-1, width)).permute(1, 2, 0)
         return query + self.asks_what, shift(scores, keys)
 

@@ -1,10 +1,15 @@
 """Sinusoidal positions: Vaswani et al. (2017), section 3.5."""
 
+from functools import lru_cache
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from . import Position
+
+KEPT = 4
+"""Tables that wait for whoever asks next: layers, queries and keys of one step ask for the same."""
 
 
 def angles(start: int, count: int, width: int, base: float, device: torch.device) -> Float[Tensor, "T half"]:
@@ -14,10 +19,11 @@ def angles(start: int, count: int, width: int, base: float, device: torch.device
     return places[:, None] * frequencies
 
 
-def waves(start: int, count: int, width: int, base: float, device: torch.device) -> Float[Tensor, "T width"]:
-    """sin and cos of each angle, interleaved."""
+@lru_cache(maxsize=KEPT)
+def waves(start: int, count: int, width: int, base: float, device: torch.device, dtype: torch.dtype) -> Float[Tensor, "T width"]:
+    """sin and cos of each angle, interleaved; not to be changed."""
     turns = angles(start, count, width, base, device)
-    return torch.stack([turns.sin(), turns.cos()], -1).flatten(-2)[:, :width]
+    return torch.stack([turns.sin(), turns.cos()], -1).flatten(-2)[:, :width].to(dtype)
 
 
 class Sinusoidal(Position):
@@ -29,4 +35,4 @@ class Sinusoidal(Position):
 
     def forward(self, x: Float[Tensor, "B T D"], start: int = 0) -> Float[Tensor, "B T D"]:
         """x + sin/cos, interleaved."""
-        return x + waves(start, x.shape[1], x.shape[2], self.base, x.device).to(x.dtype)
+        return x + waves(start, x.shape[1], x.shape[2], self.base, x.device, x.dtype)
