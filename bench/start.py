@@ -2,8 +2,7 @@
 
     python -m bench.start --data DIR [--recipe multi30k-transformer] [--starts 5] [--threads 2]
 
-Each start is a process of its own; the clock runs from torch imported to the end of the first update.  The first start fills the caches and
-does not count.
+Each start is a process of its own; the clock runs from torch imported.  The first start fills the caches and does not count.
 """
 
 import argparse
@@ -18,17 +17,20 @@ from pathlib import Path
 import torch
 
 
-def start(recipe: str, data: str, folder: Path) -> float:
-    """In this process: seconds until the first update is done."""
+def start(recipe: str, data: str, folder: Path) -> tuple[float, float]:
+    """In this process: seconds until the first update begins, and until it is done."""
     begun = time.perf_counter()
     from saccade.recipe import read_recipe
     from saccade.run import Run
-    from saccade.training.events import Step
+    from saccade.training.events import Started, Step
 
     overrides = [f"data.folder={json.dumps(data)}", "training.report_every=1"]
+    ready = 0.0
     for event in Run.begin(read_recipe(recipe, overrides=overrides), folder / f"run-{time.time_ns()}").train():
+        if isinstance(event, Started):
+            ready = time.perf_counter() - begun
         if isinstance(event, Step):
-            return time.perf_counter() - begun
+            return ready, time.perf_counter() - begun
     raise RuntimeError("the run ended before its first update")
 
 
@@ -43,12 +45,14 @@ def main() -> None:
     given = options.parse_args()
     if given.folder:
         torch.set_num_threads(given.threads)
-        print(start(given.recipe, given.data, given.folder))
+        print(*start(given.recipe, given.data, given.folder))
         return
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "bench.start", *sys.argv[1:], "--folder", folder]
-        found = [float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]) for _ in range(given.starts + 1)][1:]
-    print(f"{given.recipe}, {given.threads} threads: {', '.join(f'{each:.2f}' for each in found)} s; median {statistics.median(found):.2f} s")
+        said = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() for _ in range(given.starts + 1)]
+    ready, done = zip(*((float(words[-2]), float(words[-1])) for words in said[1:]), strict=True)
+    print(f"{given.recipe}, {given.threads} threads, median of {given.starts} starts: the first update begins after {statistics.median(ready):.2f} s", end=" ")
+    print(f"and is done after {statistics.median(done):.2f} s ({min(done):.2f} to {max(done):.2f})")
 
 
 if __name__ == "__main__":
