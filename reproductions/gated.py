@@ -17,7 +17,7 @@ import torch
 
 from saccade.recipe import from_table
 from saccade.run import Run
-from saccade.training.events import Evaluation, Started
+from saccade.training.events import Evaluation, Started, Step
 
 LSTM = {"name": "recurrent", "cell": "lstm", "dim": 200, "layers": 2, "dropout": 0.1}
 GATED = {"name": "convolutional", "gate": "glu", "kernel": 3, "layers": 6, "dropout": 0.1}
@@ -53,7 +53,7 @@ def learn(folder: Path, data: Path, name: str, updates: int) -> Learned:
             weights, begun = event.weights, time.process_time()
         if isinstance(event, Evaluation):
             nats = event.valid_loss
-        elif not seconds and getattr(event, "step", 0) == updates:
+        if isinstance(event, Step) and event.step == updates:  # before the evaluation
             seconds = time.process_time() - begun
     return Learned(weights, nats, updates * TOKENS / seconds)
 

@@ -14,7 +14,9 @@ LANES = 64
 def masked_softmax(scores: Float[Tensor, "*batch Q S"], mask: Bool[Tensor, "*#batch #Q S"] | None = None) -> Float[Tensor, "*batch Q S"]:
     """Weights that add up to 1 over the keys where `mask` is True; all zeros, with zero gradients, where it is True nowhere."""
     hidden = None if mask is None else ~mask
-    return _MaskedSoftmax.apply(scores, hidden) if torch.is_grad_enabled() and scores.requires_grad else padded_softmax(scores, hidden)[..., : scores.shape[-1]]
+    return (
+        _MaskedSoftmax.apply(scores, hidden) if torch.is_grad_enabled() and scores.requires_grad else _padded_softmax(scores, hidden)[..., : scores.shape[-1]]
+    )
 
 
 def room_behind(columns: int, like: Tensor) -> int:
@@ -28,8 +30,8 @@ def _room(like: Tensor, fill: float) -> Tensor:
     return torch.cat([like, like.new_full((*like.shape[:-1], more), fill)], -1) if more else like
 
 
-def padded_softmax(scores: Float[Tensor, "*batch S"], hidden: Bool[Tensor, "*#batch S"] | None) -> Float[Tensor, "*batch P"]:
-    """The weights, in the type of the scores whatever autocast thinks, with columns behind that mean nothing: what `softmax_slope` wants to have kept."""
+def _padded_softmax(scores: Float[Tensor, "*batch S"], hidden: Bool[Tensor, "*#batch S"] | None) -> Float[Tensor, "*batch P"]:
+    """The weights, in the type of the scores whatever autocast thinks, with columns behind that mean nothing: what the way back wants to have kept."""
     columns = scores.shape[-1]
     shown = scores if hidden is None else scores.masked_fill(hidden, torch.finfo(scores.dtype).min)  # finite: a row of minus infinities would be no number
     weights = _room(shown, float("-inf")).softmax(-1, scores.dtype)
@@ -38,21 +40,17 @@ def padded_softmax(scores: Float[Tensor, "*batch S"], hidden: Bool[Tensor, "*#ba
     return weights
 
 
-def softmax_slope(slope: Float[Tensor, "*batch S"], weights: Float[Tensor, "*batch P"]) -> Float[Tensor, "*batch S"]:
-    """From the slope with respect to the weights to that with respect to the scores."""
-    return torch.ops.aten._softmax_backward_data(_room(slope, 0.0), weights, -1, weights.dtype)[..., : slope.shape[-1]]
-
-
 class _MaskedSoftmax(torch.autograd.Function):
     """What is hidden has weight 0, so that softmax's own backward sends it nothing."""
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, hidden: Tensor | None) -> Tensor:
-        weights = padded_softmax(scores, hidden)
+        weights = _padded_softmax(scores, hidden)
         ctx.save_for_backward(weights)
         return weights[..., : scores.shape[-1]]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
-        return softmax_slope(slope, ctx.saved_tensors[0]), None
+        (weights,) = ctx.saved_tensors
+        return torch.ops.aten._softmax_backward_data(_room(slope, 0.0), weights, -1, weights.dtype)[..., : slope.shape[-1]], None

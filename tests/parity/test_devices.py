@@ -27,7 +27,7 @@ def both(name):
     return [(decoder.to(device), to(encoding, device), device) for device in ("cpu", GPU) for decoder, encoding in [setup(name)]]
 
 
-def near(ours, theirs):
+def assert_near(ours, theirs):
     torch.testing.assert_close(ours.cpu(), theirs.cpu(), **CLOSE)
 
 
@@ -41,7 +41,7 @@ def test_a_decoder_says_the_same(name):
         head, state = decoder.logprobs(tokens[:, :4], tokens[:, 1:5], state, memory)
         tail, state = decoder.logprobs(tokens[:, 4:6], tokens[:, 5:], state, memory)
         said.append(torch.cat([head, tail], 1))
-    near(*said)
+    assert_near(*said)
 
 
 def awake(module):
@@ -65,10 +65,10 @@ def learned(decoder, encoding, tokens, precision=torch.float32):
 def test_a_decoder_learns_the_same(name):
     text = torch.randint(V, (B, 7))
     (here, slopes), (there, others) = (learned(decoder, encoding, text.to(device)) for decoder, encoding, device in both(name))
-    near(here, there)
+    assert_near(here, there)
     assert slopes.keys() == others.keys()
     for key, slope in slopes.items():
-        near(slope, others[key])
+        assert_near(slope, others[key])
 
 
 @pytest.mark.parametrize("name", [*LEARNING, *(f"recurrent {score}" for score in SCORES)])
@@ -91,7 +91,7 @@ def test_a_search_finds_the_same(name, beam):
         prompt = torch.full((B, 1), BOS, device=device)
         found.append(beam_search(decoder, encoding, prompt, Search(beam=beam), limits=torch.full((B,), 6, device=device)))
     assert torch.equal(found[0].tokens, found[1].tokens.cpu())
-    near(found[0].scores, found[1].scores)
+    assert_near(found[0].scores, found[1].scores)
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -104,6 +104,6 @@ def test_a_seed_draws_the_same(name):
 @every_encoder
 def test_an_encoder_says_and_learns_the_same(name):
     here, there = (probe(awake(make(name).to(device)), to(pad(sources()), device)) for device in ("cpu", GPU))
-    near(there.rows, here.rows)
+    assert_near(there.rows, here.rows)
     for key, gradient in here.gradients.items():
-        near(there.gradients[key], gradient)
+        assert_near(there.gradients[key], gradient)

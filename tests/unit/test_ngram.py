@@ -142,7 +142,7 @@ def after(decoder: Ngram, history: list[int]) -> torch.Tensor:
     return decoder(torch.tensor([history]), state, memory)[0][0, -1].exp()
 
 
-def compare(texts: list[list[int]], history: list[int], order: int, smoothing: str, **knobs: float) -> None:
+def assert_as_the_twin(texts: list[list[int]], history: list[int], order: int, smoothing: str, **knobs: float) -> None:
     decoder, twin = counted(texts, order, smoothing, **knobs), Twin(texts, order, smoothing, **knobs)
     found = after(decoder, history)
     expected = torch.tensor([twin.chance(word, tuple(history)) for word in range(V)], dtype=torch.float64)
@@ -155,7 +155,7 @@ def compare(texts: list[list[int]], history: list[int], order: int, smoothing: s
 @given(texts=texts_of_few, history=contexts, order=st.integers(1, 5), begins=st.booleans(), k=st.sampled_from([0.01, 1.0]))
 @settings(max_examples=100, deadline=None)
 def test_a_few_texts(smoothing: str, texts: list[list[int]], history: list[int], order: int, begins: bool, k: float) -> None:
-    compare(texts, [BOS, *history] if begins or not history else history, order, smoothing, k=k)
+    assert_as_the_twin(texts, [BOS, *history] if begins or not history else history, order, smoothing, k=k)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
@@ -168,7 +168,7 @@ def test_texts_whose_counts_of_counts_are_as_they_should_be(smoothing: str, orde
         twin = Twin(texts, order, smoothing)
         regular += twin.discounts(order) != [0, 0.5, 1, 1.5] if "kneser" in smoothing else bool(twin.turing(order)) if smoothing == "good_turing" else 1
         for history in ([BOS], [BOS, 4], [4, 5, 6], [BOS, 4, 5, 5], [11, 4], [11], [4, EOS], [6, 6, 6, 6]):
-            compare(texts, history, order, smoothing)
+            assert_as_the_twin(texts, history, order, smoothing)
     assert regular or order < 3  # so few symbols
 
 
