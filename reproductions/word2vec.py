@@ -37,23 +37,23 @@ class Found(NamedTuple):
 
     name: str
     network: WordVectors
-    seconds: float
+    seconds: float  # of the processor
 
 
 def train_ours(folder: Path, run: Path, seed: int) -> tuple[Model, float]:
     """The recipe, from the command line's own path."""
     recipe = read_recipe("wikitext2-word2vec", overrides=[f"data.folder={folder}", f"seed={seed}", "training.device=cpu"])
-    begun = time.perf_counter()
+    begun = time.process_time()
     for event in Run.begin(recipe, run).train():
         print(event, flush=True)
-    return load(run, device="cpu"), time.perf_counter() - begun
+    return load(run, device="cpu"), time.process_time() - begun
 
 
 def train_gensim(ours: Model, lines: Sequence[str], seed: int) -> Found:
     """gensim with the settings of the recipe, one worker (more are not reproducible), its vectors in a model of ours."""
     from gensim.models import Word2Vec
 
-    task, begun = ours.task, time.perf_counter()
+    task, begun = ours.task, time.process_time()
     sentences = [words for line in lines if (words := line.split())]
     settings = {"vector_size": task.dim, "window": task.window, "negative": task.negatives, "sample": task.subsample, "min_count": 5, "epochs": 5, "sg": 1}
     trained = Word2Vec(sentences, workers=1, seed=seed, **settings)
@@ -64,7 +64,7 @@ def train_gensim(ours: Model, lines: Sequence[str], seed: int) -> Found:
     with torch.no_grad():
         network.input.weight[list(places.values())] = torch.from_numpy(trained.wv.vectors[rows])
         network.output.weight[list(places.values())] = torch.from_numpy(trained.syn1neg[rows])
-    return Found(f"gensim, seed {seed}", network.eval(), time.perf_counter() - begun)
+    return Found(f"gensim, seed {seed}", network.eval(), time.process_time() - begun)
 
 
 def neighbours(ours: Model, found: Found) -> np.ndarray:

@@ -280,6 +280,7 @@ MUTANTS = [
     Mutant("pairs-averaged", "layers/word_vectors.py", "gradient * len(true)", "gradient", (WORDS,)),
     Mutant("bags-averaged", "layers/word_vectors.py", "gradient * (seen != PAD).sum(1, keepdim=True)", "gradient", (WORDS,)),
     Mutant("noise-denies-the-true-word", "layers/word_vectors.py", "(softplus(scores[:, 1:]) * said).sum()", "softplus(scores[:, 1:]).sum()", (WORDS,)),
+    Mutant("rows-added-in-the-wrong-order", "layers/word_vectors.py", "embedding_bag(order, gradient", "embedding_bag(order.flip(0), gradient", (WORDS,)),
     Mutant("frequent-words-overshoot", "layers/word_vectors.py", "table.weight.register_hook(shortened)", "pass", (WORDS,)),
     Mutant("answers-with-the-question", "tasks/word_vectors.py", "cosines[rows] = -2.0", "pass", (WORDS,)),
     Mutant("vectors-at-their-own-size", "text/vectors.py", "numbers / np.float32(size * wanted**0.5)", "numbers", (VECTORS,)),
@@ -316,6 +317,8 @@ def passes(tests: Sequence[str], mutant: Mutant | None = None) -> bool:
 def main() -> int:
     """Run the mutants named on the command line, or all; the exit status is 1 if one survives."""
     wanted = sys.argv[1:]
+    if strange := set(wanted) - {mutant.name for mutant in MUTANTS}:
+        sys.exit(f"no such bug: {', '.join(sorted(strange))}")
     chosen = [mutant for mutant in MUTANTS if not wanted or mutant.name in wanted]
     if not passes(sorted({test for mutant in chosen for test in mutant.tests})):
         print("the tests fail without any bug planted: mend them first")

@@ -7,11 +7,12 @@ What the published program does differently from the papers, and gensim with it,
 own formula (`kept`), a noise word that is the true word is skipped, and in a bag every word takes the whole gradient of the mean.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding_bag, softplus
 
 from ..types import PAD, UNK, Loss, Padded
@@ -55,10 +56,26 @@ def shortened(gradient: Tensor) -> Tensor:
 
     Pairs that come one after the other see how far those before them went; those of one update do not, and overshoot together.
     """
-    times = torch.bincount(gradient._indices()[0])
-    found = gradient.coalesce()
-    found.values().mul_((TOGETHER / times[found.indices()[0]]).clamp_max(1.0)[:, None])
-    return found
+    places, order = gradient._indices()[0].sort()
+    rows, times = torch.unique_consecutive(places, return_counts=True)
+    values = embedding_bag(order, gradient._values(), times.cumsum(0) - times, mode="sum")  # a third of the time of `coalesce`
+    values.mul_((TOGETHER / times).clamp_max(1.0)[:, None])
+    return torch.sparse_coo_tensor(rows[None], values, gradient.shape, is_coalesced=True, check_invariants=False)
+
+
+class _Products(torch.autograd.Function):
+    """Each of P vectors with each of the A beside it, P A D and P D to P A; torch.bmm, whose own gradients take half as long again."""
+
+    @staticmethod
+    def forward(ctx: Any, several: Tensor, one: Tensor) -> Tensor:
+        ctx.save_for_backward(several, one)
+        return torch.bmm(several, one[:, :, None])[..., 0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor]:
+        several, one = ctx.saved_tensors
+        return torch.bmm(slope[:, :, None], one[:, None]), torch.bmm(slope[:, None], several)[:, 0]
 
 
 class WordVectors(nn.Module):
@@ -118,7 +135,7 @@ class WordVectors(nn.Module):
         """
         asked = self.drawn(true, generator)
         mean = embedding_bag(seen, self.input.weight, mode="mean", sparse=True, padding_idx=PAD)
-        scores = torch.bmm(self.output(asked), mean[:, :, None])[..., 0]
+        scores = _Products.apply(self.output(asked), mean)
         if scores.requires_grad:
             mean.register_hook(lambda gradient: gradient * (seen != PAD).sum(1, keepdim=True))
             scores.register_hook(lambda gradient: gradient * len(true))

@@ -154,6 +154,23 @@ def test_words_that_come_too_often_in_one_update_take_steps_as_if_they_had_come_
     assert found == [1.0, 6.0, pytest.approx(3 / 6 * (0 + 2 + 3 + 4 + 5 + 7)), 0.0]
 
 
+def test_rows_are_added_up_as_torch_adds_them(monkeypatch):
+    monkeypatch.setattr(word_vectors, "TOGETHER", 1000)
+    rows, values = torch.randint(9, (40,)), torch.randn(40, 5)
+    for count in (40, 1, 0):
+        gradient = torch.sparse_coo_tensor(rows[None, :count], values[:count], (12, 5), check_invariants=True)
+        found, plain = shortened(gradient), gradient.coalesce()
+        assert found.is_coalesced()
+        torch.testing.assert_close(found.indices(), plain.indices())
+        torch.testing.assert_close(found.values(), plain.values())
+
+
+def test_products_have_the_gradients_of_their_definition():
+    several, one = (torch.randn(shape, dtype=torch.double, requires_grad=True) for shape in ((3, 4, 5), (3, 5)))
+    torch.testing.assert_close(word_vectors._Products.apply(several, one), torch.einsum("pad,pd->pa", several, one))
+    assert torch.autograd.gradcheck(word_vectors._Products.apply, (several, one))
+
+
 def test_a_model_shortens_the_steps_of_what_comes_too_often(monkeypatch):
     """200 pairs alike, 64 of which count: the word seen, the true one and the noise."""
     model = model_with(monkeypatch, torch.full((200, 1), 6))
