@@ -132,9 +132,8 @@ def _finish(console: "Console", begun: "Run", tensorboard: bool, fallback: bool 
     if scores := final_test(begun):
         console.print(f"test  {scores}", markup=False, soft_wrap=True)
     console.print(f"  look   {write_report(begun.path)}", markup=False, soft_wrap=True)
-    first, second = ("'a beginning'", "'a beginning' --explain") if begun.task.continues else ("< input.txt > output.txt", "--attention look.html 'a sentence'")
-    console.print(f"  next   saccade predict {begun.path} {first}", markup=False, soft_wrap=True)
-    console.print(f"         saccade predict {begun.path} {second}", markup=False, soft_wrap=True)
+    for name, words in zip(("next", ""), begun.task.tries):
+        console.print(f"  {name:<6} saccade predict {begun.path} {words}", markup=False, soft_wrap=True)
 
 
 @app.command(name="test")

@@ -88,12 +88,14 @@ class TrainingError(SaccadeError):
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """`did you mean 'x'?`, or the list of what there is."""
-    known = sorted(known)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    """`did you mean 'x'?`, or the list of what there is, of a long one its beginning."""
+    known = list(known)
+    near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]}?"
-    return f"there is {', '.join(known)}" if known else "there is nothing to choose from"
+    if len(known) > 50:
+        return f"there is {', '.join(known[:10])} and {len(known) - 10:,} more"
+    return f"there is {', '.join(sorted(known))}" if known else "there is nothing to choose from"
 
 
 def printable(text: str, limit: int = 60) -> str:

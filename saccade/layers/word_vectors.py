@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import embedding_bag, softplus
+from torch.nn.functional import embedding, embedding_bag, softplus
 
 from ..types import PAD, UNK, Loss, Padded
 
@@ -51,31 +51,36 @@ def windows(text: Int[Tensor, "N"], window: int, generator: torch.Generator) -> 
     return Window(inside, (places == inside) & (steps.abs() <= reach) & (text[inside] == text[:, None]))
 
 
-def shortened(gradient: Tensor) -> Tensor:
-    """A sparse gradient, every row once, of rows that were used more than `TOGETHER` times only as much as so many uses make on the average.
+def shortened(places: Int[Tensor, "N"], source: Float[Tensor, "M D"], which: Int[Tensor, "N"] | None, weights: Float[Tensor, "N"] | None, rows: int) -> Tensor:
+    """The gradient of a table with `rows` rows, sparse, where use n of row `places[n]` sends it `weights[n] * source[which[n]]` (1 and n if None).
 
-    Pairs that come one after the other see how far those before them went; those of one update do not, and overshoot together.
+    Every row stands there once, the sum of its uses; one with more than `TOGETHER` only gets what so many make on the average: pairs
+    that come one after the other see how far those before them went, those of one update do not, and overshoot together.
     """
-    places, order = gradient._indices()[0].sort()
-    rows, times = torch.unique_consecutive(places, return_counts=True)
-    values = embedding_bag(order, gradient._values(), times.cumsum(0) - times, mode="sum")  # a third of the time of `coalesce`
+    places, order = places.sort()
+    found, times = torch.unique_consecutive(places, return_counts=True)
+    picked = order if which is None else which[order]
+    values = embedding_bag(picked, source, times.cumsum(0) - times, mode="sum", per_sample_weights=None if weights is None else weights[order])
     values.mul_((TOGETHER / times).clamp_max(1.0)[:, None])
-    return torch.sparse_coo_tensor(rows[None], values, gradient.shape, is_coalesced=True, check_invariants=False)
+    return torch.sparse_coo_tensor(found[None], values, (rows, source.shape[1]), is_coalesced=True, check_invariants=False)
 
 
 class _Products(torch.autograd.Function):
-    """Each of P vectors with each of the A beside it, P A D and P D to P A; torch.bmm, whose own gradients take half as long again."""
+    """One vector with each of the rows `asked` of a table, P D to P A; their gradients are sums that no outer product has to be laid out for."""
 
     @staticmethod
-    def forward(ctx: Any, several: Tensor, one: Tensor) -> Tensor:
-        ctx.save_for_backward(several, one)
-        return torch.bmm(several, one[:, :, None])[..., 0]
+    def forward(ctx: Any, table: Tensor, asked: Tensor, one: Tensor) -> Tensor:
+        ctx.save_for_backward(table, asked, one)
+        return torch.bmm(embedding(asked, table), one[:, :, None])[..., 0]
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor]:
-        several, one = ctx.saved_tensors
-        return torch.bmm(slope[:, :, None], one[:, None]), torch.bmm(slope[:, None], several)[:, 0]
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, Tensor]:
+        table, asked, one = ctx.saved_tensors
+        slope = slope.to(table.dtype)  # autocast multiplies in another
+        which = torch.arange(len(one), device=one.device).repeat_interleave(asked.shape[1])
+        moved = shortened(asked.flatten(), one, which, slope.flatten(), len(table))
+        return moved, None, embedding_bag(asked, table, mode="sum", per_sample_weights=slope)
 
 
 class WordVectors(nn.Module):
@@ -98,8 +103,7 @@ class WordVectors(nn.Module):
         self.input, self.output = (nn.Embedding(len(counts), dim, sparse=True) for _ in range(2))
         nn.init.uniform_(self.input.weight, -0.5 / dim, 0.5 / dim)
         nn.init.zeros_(self.output.weight)
-        for table in (self.input, self.output):
-            table.weight.register_hook(shortened)
+        self.input.weight.register_hook(lambda found: shortened(found._indices()[0], found._values(), None, None, len(counts)))
 
     def forward(self, sentences: Padded, generator: torch.Generator) -> Loss:
         """The loss of all pairs (with `bag`: of all words with others around them); what is drawn is drawn from `generator`."""
@@ -135,7 +139,7 @@ class WordVectors(nn.Module):
         """
         asked = self.drawn(true, generator)
         mean = embedding_bag(seen, self.input.weight, mode="mean", sparse=True, padding_idx=PAD)
-        scores = _Products.apply(self.output(asked), mean)
+        scores = _Products.apply(self.output.weight, asked, mean)
         if scores.requires_grad:
             mean.register_hook(lambda gradient: gradient * (seen != PAD).sum(1, keepdim=True))
             scores.register_hook(lambda gradient: gradient * len(true))

@@ -87,6 +87,8 @@ class Task(ABC):
     """How many files of training data, at least and at most."""
     continues: ClassVar[bool] = False
     """Does `predict` go on with a prompt (`stream`, `explain`), instead of answering a text?"""
+    tries: ClassVar[tuple[str, str]] = ("< input.txt > output.txt", "--attention look.html 'a sentence'")
+    """What one might say after `saccade predict RUN`."""
     aside: ClassVar[str] = "set aside by hash of the source: duplicates never straddle the split"
     """How data without files of their own are taken from those to train on."""
     whole_lines: bool = True

@@ -51,6 +51,7 @@ class LanguageModel(Task):
 
     takes = (1, 1_000_000)
     continues = True
+    tries = ("'a beginning'", "'a beginning' --explain")
     aside = "taken from the end of the text"
     suited: ClassVar[dict[str, Any]] = {"label_smoothing": 0.0}
 

@@ -42,6 +42,7 @@ class WordVectors(Task):
     """
 
     takes = (1, 1_000_000)
+    tries = ("WORD --n-best 10", "'WORD - OTHER + THIRD'")
     aside = "taken from the end of the text"
     suited: ClassVar[dict[str, Any]] = {
         "optimizer": "sgd",

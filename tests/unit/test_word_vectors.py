@@ -6,7 +6,7 @@ import torch
 
 from saccade.batches.ids import gather
 from saccade.batches.sentences import Sentences
-from saccade.errors import DataError, ModelError, UsageError
+from saccade.errors import DataError, ModelError, UsageError, suggestion
 from saccade.exchange import export_model
 from saccade.layers import word_vectors
 from saccade.layers.word_vectors import WordVectors, kept, shortened, windows
@@ -149,26 +149,28 @@ def test_one_update_is_what_the_published_program_does(monkeypatch, bag, seen, s
 
 def test_words_that_come_too_often_in_one_update_take_steps_as_if_they_had_come_less_often(monkeypatch):
     monkeypatch.setattr(word_vectors, "TOGETHER", 3)
-    rows = torch.sparse_coo_tensor(torch.tensor([[2, 0, 2, 2, 2, 2, 1, 2]]), torch.arange(8.0)[:, None], (4, 1), check_invariants=True)
-    found = shortened(rows).to_dense()[:, 0].tolist()
-    assert found == [1.0, 6.0, pytest.approx(3 / 6 * (0 + 2 + 3 + 4 + 5 + 7)), 0.0]
+    found = shortened(torch.tensor([2, 0, 2, 2, 2, 2, 1, 2]), torch.arange(8.0)[:, None], None, None, 4)
+    assert found.to_dense()[:, 0].tolist() == [1.0, 6.0, pytest.approx(3 / 6 * (0 + 2 + 3 + 4 + 5 + 7)), 0.0]
 
 
-def test_rows_are_added_up_as_torch_adds_them(monkeypatch):
+@pytest.mark.parametrize("uses", [40, 1, 0])
+def test_rows_are_added_up_as_torch_adds_them(monkeypatch, uses):
     monkeypatch.setattr(word_vectors, "TOGETHER", 1000)
-    rows, values = torch.randint(9, (40,)), torch.randn(40, 5)
-    for count in (40, 1, 0):
-        gradient = torch.sparse_coo_tensor(rows[None, :count], values[:count], (12, 5), check_invariants=True)
-        found, plain = shortened(gradient), gradient.coalesce()
-        assert found.is_coalesced()
-        torch.testing.assert_close(found.indices(), plain.indices())
-        torch.testing.assert_close(found.values(), plain.values())
+    places, source, which, weights = torch.randint(9, (uses,)), torch.randn(7, 5), torch.randint(7, (uses,)), torch.randn(uses)
+    plain = torch.sparse_coo_tensor(places[None], weights[:, None] * source[which], (12, 5), check_invariants=True).coalesce()
+    found = shortened(places, source, which, weights, 12)
+    assert found.is_coalesced()
+    torch.testing.assert_close(found.indices(), plain.indices())
+    torch.testing.assert_close(found.values(), plain.values())
 
 
 def test_products_have_the_gradients_of_their_definition():
-    several, one = (torch.randn(shape, dtype=torch.double, requires_grad=True) for shape in ((3, 4, 5), (3, 5)))
-    torch.testing.assert_close(word_vectors._Products.apply(several, one), torch.einsum("pad,pd->pa", several, one))
-    assert torch.autograd.gradcheck(word_vectors._Products.apply, (several, one))
+    table, one = (torch.randn(shape, dtype=torch.double, requires_grad=True) for shape in ((6, 5), (3, 5)))
+    asked, slope = torch.tensor([[0, 1, 1, 4], [1, 2, 0, 4], [5, 5, 1, 0]]), torch.randn(3, 4, dtype=torch.double)
+    found, plain = word_vectors._Products.apply(table, asked, one), torch.einsum("pad,pd->pa", table[asked], one)
+    torch.testing.assert_close(found, plain)
+    for ours, theirs in zip(torch.autograd.grad(found, (table, one), slope), torch.autograd.grad(plain, (table, one), slope), strict=True):
+        torch.testing.assert_close(ours.to_dense(), theirs)
 
 
 def test_a_model_shortens_the_steps_of_what_comes_too_often(monkeypatch):
@@ -291,6 +293,10 @@ def test_c035_a_word_that_is_not_known(trained):
             trained.predict([text])
         assert (caught.value.code, caught.value.headline) == ("C035", f"{word!r} is not among the {len(trained.task.places)} words of this model")
         assert caught.value.parts["fix"][0].startswith(fix)
+
+
+def test_of_many_words_only_the_first_are_listed():
+    assert suggestion("xyzzy", [f"word{i}" for i in range(51)]) == "there is " + ", ".join(f"word{i}" for i in range(10)) + " and 41 more"
 
 
 def test_the_score_is_the_loss_and_a_trained_model_has_a_lower_one(trained):
