@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -185,9 +185,12 @@ def predict(
     from .text.stream import chunks
 
     model = load(run)
+    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, typical=typical, seed=seed, longest=length)
     if model.task.continues:
-        sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, typical=typical, seed=seed, longest=length)
+        _refuse("goes on with a prompt and draws what it says", "--samples 3", {"beam": beam, "n-best": n_best > 1, "scores": scores})
         return continue_prompts(model, texts or [], prefix, Wanted(sampling, stop or [], samples, explain, as_json, attention))
+    drawing = {"length": length != 200, "seed": seed != 1, "temperature": temperature != 1, "top-k": top_k != 0, "top-p": top_p != 1, "typical": typical != 1}
+    _refuse("answers, and draws nothing", "--n-best 3", {**drawing, "stop": stop, "samples": samples != 1, "explain": explain})
     search = _search(model, max(beam or model.recipe.search.beam, n_best))
     looks = []
     for chunk in chunks(texts or [], sys.stdin.buffer, 1 if sys.stdin.isatty() else 1024):
@@ -219,6 +222,12 @@ def score_of_texts(
     from .run import load
 
     score_texts(load(run), texts or [], as_json)
+
+
+def _refuse(because: str, instead: str, given: dict[str, Any]) -> None:
+    """`UsageError` C026 if an option was given that means nothing to a model."""
+    for name in (name for name, value in given.items() if value):
+        raise UsageError("C026", f"--{name} is not for this model: it {because}", fix=f"leave it out, or {instead}")
 
 
 def _search(model: "Model", beam: int | None) -> "Search":

@@ -108,6 +108,8 @@ def _wrong_columns(path: str, lines: Lines, wrong: Tally, columns: tuple[int, in
         found = f"has {len(row)} column{'' if len(row) == 1 else 's'}; {expected} are expected"
         fix = "put one tab between source and target, or give two files:  saccade train train.en train.fr"
         fix = "choose two: --columns 1,2" if len(row) > 1 else fix
+        if wrong.count == len(lines) and len(row) == 1:
+            fix += f"; or, if this is a text to be gone on with:  saccade train --task language_model {path}"
     look = [f'"{printable("<TAB>".join(row))}"']
     if wrong.count > 1:
         look.append(f"{wrong.count:,} rows of {len(lines):,} have another number of columns, first: {', '.join(map(str, wrong.first))}")

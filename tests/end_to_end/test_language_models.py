@@ -227,3 +227,10 @@ def test_texts_that_are_no_use(tmp_path):
 def test_a_translator_continues_nothing(tmp_path):
     assert run("train", write_recipe(tmp_path), "--run", tmp_path / "run").status == 0
     expect_refusal(run("score", tmp_path / "run", "abc"), 2, "[C026] the task translate scores no text", "a model of the task language_model")
+    said = run("predict", tmp_path / "run", "abc", "--top-p", "0.9")
+    expect_refusal(said, 2, "[C026] --top-p is not for this model: it answers, and draws nothing", "leave it out, or --n-best 3")
+
+
+def test_a_language_model_has_no_beam(trained):
+    said = run("predict", trained, "the cat", "--n-best", "3")
+    expect_refusal(said, 2, "[C026] --n-best is not for this model: it goes on with a prompt and draws what it says", "leave it out, or --samples 3")

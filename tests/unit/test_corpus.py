@@ -290,6 +290,8 @@ def test_d014_wrong_columns() -> None:
     assert one.headline == "x.tsv line 1 has 1 column; 2 are expected"
     assert one.parts["look"] == ['"a b"', "2 rows of 3 have another number of columns, first: 1, 3"]
     assert one.parts["fix"] == ["put one tab between source and target, or give two files:  saccade train train.en train.fr"]
+    text = refusal(read_tsv, written("book.txt", b"a b\nc d\n"))
+    assert text.parts["fix"][0].endswith("; or, if this is a text to be gone on with:  saccade train --task language_model book.txt")
     empty = refusal(read_tsv, written("x.tsv", b"a\tb\n\nc\td\n"))
     assert (empty.headline, empty.parts["fix"]) == ("x.tsv line 2 is empty; 2 columns are expected", ["delete the line"])
     assert refusal(read_tsv, "x.tsv", columns=(1, 3)).headline == "x.tsv line 1 has 2 columns; 3 or more are expected"
