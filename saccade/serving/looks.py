@@ -165,9 +165,8 @@ def shown(text: str) -> str:
 
 def _check(look: "Look") -> None:
     if not look.weights:
-        raise UsageError(
-            "C033", "this model has no attention to draw", why="its decoder never looks at the source", fix="train one whose decoder attends to the source"
-        )
+        fix = "decoder=transformer, or with a source a recurrent one with a score; how a language model weighs its symbols: --explain"
+        raise UsageError("C033", "this model has no attention to draw", why="its decoder looks back at nothing", fix=fix)
     rows, columns = len(look.output_pieces) + 1, len(look.source_pieces) + 1
     for place, weights in look.weights.items():
         if weights.ndim != 3 or not len(weights) or weights.shape[1:] != (rows, columns):

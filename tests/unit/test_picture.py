@@ -87,8 +87,9 @@ def test_a_model_without_attention_has_no_picture(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         write([look("a", "b")._replace(weights={})], tmp_path / "x.html")
     assert (raised.value.code, raised.value.headline) == ("C033", "this model has no attention to draw")
-    assert raised.value.parts["why"] == ["its decoder never looks at the source"]
-    assert raised.value.parts["fix"] == ["train one whose decoder attends to the source"]
+    assert raised.value.parts["why"] == ["its decoder looks back at nothing"]
+    fix = "decoder=transformer, or with a source a recurrent one with a score; how a language model weighs its symbols: --explain"
+    assert raised.value.parts["fix"] == [fix]
     assert not list(tmp_path.iterdir())
 
 
