@@ -24,6 +24,7 @@ DECODING, ATTENTION, LAYERS, ENCODERS, SEARCH, FORCING = (
 STEPWISE, LINEARS, PATTERNS = (f"tests/laws/test_{name}.py" for name in ("stepwise", "linears", "patterns"))
 CONVOLUTION = ("tests/unit/test_convolution.py", "tests/parity/test_convolution.py")
 STREAMS, LANGUAGE_MODEL = "tests/unit/test_streams.py", "tests/unit/test_language_model.py"
+WINDOWED = "tests/unit/test_windowed.py"
 LANGUAGE_MODELS = "tests/end_to_end/test_language_models.py"
 TRAINING, PARITY, BATCHES = "tests/unit/test_training.py", "tests/parity/test_torch_nn.py", "tests/unit/test_batches.py"
 SAMPLING, FILTERS, STOPS = "tests/laws/test_sampling.py", "tests/unit/test_filters.py", "tests/unit/test_stops.py"
@@ -293,6 +294,8 @@ MUTANTS = [
     Mutant("carried-is-not-saved", "training/state.py", "for number, part in enumerate(carried)}", "for number, part in enumerate(())}", (LANGUAGE_MODELS,)),
     Mutant("reach-is-context", "tasks/language_model.py", "max(0, self.reach - self.context))", "0)", (LANGUAGE_MODEL,)),
     Mutant("reach-never-cut", "tasks/language_model.py", "detach(state) if left else state", "state", (LANGUAGE_MODEL,)),
+    Mutant("prompt-thrown-away", "tasks/_speaker.py", "read[self.windowed.begins(len(read)) :]", "read[-1:]", (WINDOWED,)),
+    Mutant("windows-begin-with-nothing", "tasks/_windowed.py", "if read.shape[1] else inner", "if False else inner", (WINDOWED,)),
     Mutant("prompt-explained-too", "tasks/_speaker.py", "return found[given:]", "return found", (LANGUAGE_MODEL,)),
 ]
 

@@ -12,16 +12,18 @@ from ..search import Sampling, Step, sample, until
 from ..search.constraints import forbid
 from ..text.tokenizers import Tokenizer
 from ..types import BOS, EOS, PAD, UNK, Piece, State, Symbol
+from ._windowed import Windowed
 
 _PIECE = 1024  # symbols that are read at once
 
 
 class Speaker:
-    """A decoder with its tokenizer.  A text begins with BOS if it is a document, else behind a line's end; one that is read in
-    windows is read anew every `window` symbols."""
+    """A decoder with its tokenizer.  A text begins with BOS if it is a document, else behind a line's end; a decoder that learned
+    from windows of so many symbols reads as `Windowed` does."""
 
     def __init__(self, decoder: Decoder, tokenizer: Tokenizer, documents: bool, window: int | None) -> None:
-        self.decoder, self.tokenizer, self.documents, self.window = decoder, tokenizer, documents, window
+        self.windowed = Windowed(decoder, window) if window and decoder.learns == "gradients" else None
+        self.decoder, self.tokenizer, self.documents, self.window = self.windowed or decoder, tokenizer, documents, window
         self.device = next(decoder.parameters()).device
 
     def ids(self, text: str) -> list[int]:
@@ -53,8 +55,8 @@ class Speaker:
         read = self.ids(prompt)
         if UNK in read and all(i in (BOS, EOS, UNK) for i in read):
             raise UsageError("C027", f"the model knows nothing of the prompt {printable(prompt)!r}", fix="a prompt in the language of its training text")
-        if self.window:
-            read = read[-max(1, self.window - sampling.longest) :]
+        if self.windowed:
+            read = read[self.windowed.begins(len(read)) :]
         asked, eos = torch.tensor([read], device=self.device), EOS if self.documents else None
         return sample(self.decoder, None, asked, sampling, samples=samples, constraints=[forbid([PAD, BOS, UNK])], eos=eos)
 
@@ -75,19 +77,21 @@ class Speaker:
 
     @torch.no_grad()
     def explain(self, text: str, prompt: str, alternatives: int) -> list[Symbol]:
-        """See `LanguageModel.explain`; a text without a prompt begins as the training text did."""
+        """See `LanguageModel.explain`: with a prompt as it is drawn; without, as it is tested, every window on its own, the first from where the text began."""
         ids, pieces = self.ids(prompt + text), self.pieces(prompt + text)
         ids[0] = ids[0] if prompt else BOS
         given, found = sum(piece.end <= len(prompt) for piece in pieces), list[Symbol]()
-        memory, start = self.decoder.start(None, 1)
+        decoder, size, alone = self.decoder, _PIECE, False
+        if self.windowed and not prompt:
+            decoder, size, alone = self.windowed.decoder, self.windowed.window, True
+        memory, start = decoder.start(None, 1)
         state = start
-        for left in range(0, len(pieces), self.window or _PIECE):
-            told = pieces[left : left + (self.window or _PIECE)]
+        for left in range(0, len(pieces), size):
+            told = pieces[left : left + size]
             read = torch.tensor([ids[left : left + len(told)]], device=self.device)
-            logits, after = self.decoder(read, state, memory)
-            orders = self._orders(read, told, state)
-            state = start if self.window else after
-            found += self._symbols(told, logits[0].float().log_softmax(-1), alternatives, orders)
+            logits, after = decoder(read, state, memory)
+            found += self._symbols(told, logits[0].float().log_softmax(-1), alternatives, self._orders(read, told, state))
+            state = start if alone else after
         return found[given:]
 
     def _orders(self, read: Int[Tensor, "1 T"], told: Sequence[Piece], state: State) -> list[int | None]:
