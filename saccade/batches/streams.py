@@ -9,7 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ..errors import DataError, UsageError
-from ..types import BOS, PAD
+from ..types import EOS, PAD
 from .examples import Examples
 from .ids import Ids
 from .order import permutation
@@ -25,8 +25,8 @@ class Excerpt(NamedTuple):
 class Stream(Examples):
     """A whole text as one stream of ids; `lines` are its lines, each with its end symbol.
 
-    An example is a place in the stream: the `context` symbols from there on are predicted, each from the one before it (BOS
-    before the first).  With `carries` the stream is cut into as many rows as `tokens_per_batch` holds, and every batch goes on
+    An example is a place in the stream: the `context` symbols from there on are predicted, each from the one before it (EOS,
+    a line's end, before the first).  With `carries` the stream is cut into as many rows as `tokens_per_batch` holds, and every batch goes on
     where the one before stopped (`UsageError` C012 if it holds none); without, into windows that begin elsewhere in every epoch
     and come in a random order.  `DataError` D036 if the text is shorter than one context.
     """
@@ -68,5 +68,5 @@ class Stream(Examples):
         wanted, size, data = places[:, None] + np.arange(length), len(self), self.lines.flat
         there = wanted < size
         targets = np.where(there, data[np.minimum(wanted, size - 1)], PAD)
-        before = np.where(there & (wanted > 0), data[np.clip(wanted - 1, 0, size - 1)], BOS)
+        before = np.where(there & (wanted > 0), data[np.clip(wanted - 1, 0, size - 1)], EOS)
         return Excerpt(*(torch.from_numpy(side.astype(np.int64)) for side in (before, targets)))

@@ -77,9 +77,8 @@ class Speaker:
 
     @torch.no_grad()
     def explain(self, text: str, prompt: str, alternatives: int) -> list[Symbol]:
-        """See `LanguageModel.explain`: with a prompt as it is drawn; without, as it is tested, every window on its own, the first from where the text began."""
+        """See `LanguageModel.explain`: with a prompt as it is drawn; without, as it is tested, every window on its own."""
         ids, pieces = self.ids(prompt + text), self.pieces(prompt + text)
-        ids[0] = ids[0] if prompt else BOS
         given, found = sum(piece.end <= len(prompt) for piece in pieces), list[Symbol]()
         decoder, size, alone = self.decoder, _PIECE, False
         if self.windowed and not prompt:

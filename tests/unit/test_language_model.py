@@ -41,7 +41,7 @@ def model_of(made: LanguageModel):
     return model.eval()
 
 
-def by_hand(made: LanguageModel, lines: list[str], start: int = BOS) -> tuple[float, int]:
+def by_hand(made: LanguageModel, lines: list[str], start: int = EOS) -> tuple[float, int]:
     """Nats and symbols of the whole text, in one pass."""
     model = model_of(made)
     ids = [i for line in lines for i in (*made.tokenizer.encode(line), EOS)]
@@ -71,7 +71,7 @@ def test_windows_are_read_on_their_own():
     made = task(decoder=TRANSFORMER)
     assert not made.carries
     model = model_of(made)
-    ids = [BOS, *(i for line in LINES for i in (*made.tokenizer.encode(line), EOS))]
+    ids = [EOS, *(i for line in LINES for i in (*made.tokenizer.encode(line), EOS))]
     nats = torch.zeros(())
     for left in range(0, len(ids) - 1, 8):
         read, wanted = ids[left : left + 8][: len(ids) - 1 - left], ids[left + 1 : left + 9]
@@ -81,7 +81,7 @@ def test_windows_are_read_on_their_own():
 
 def test_documents_are_texts_of_their_own():
     made = task(documents=True)
-    singles = [by_hand(made, [line]) for line in LINES]
+    singles = [by_hand(made, [line], BOS) for line in LINES]
     nats, count = map(sum, zip(*singles, strict=True))
     assert made.evaluate(model_of(made), LINES, Search())[0].value == pytest.approx(math.exp(nats / count), rel=1e-5)
     with pytest.raises(DataError) as caught:

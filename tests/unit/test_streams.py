@@ -7,7 +7,7 @@ import torch
 from saccade.batches.ids import gather
 from saccade.batches.streams import Stream
 from saccade.errors import DataError, UsageError
-from saccade.types import BOS, EOS, PAD
+from saccade.types import EOS, PAD
 
 
 def stream(size: int, context: int = 4, carries: bool = True) -> Stream:
@@ -38,7 +38,7 @@ def test_a_row_goes_on_where_it_stopped():
     assert joined[joined != PAD].tolist() == text.lines.flat.tolist()
     inside = (rows[:, :-1] != PAD) & (rows[:, 1:] != PAD)
     assert (read[:, 1:] == rows[:, :-1])[inside].all()
-    assert read[0, 0] == BOS
+    assert read[0, 0] == EOS
     assert (read[1:, 0] == torch.stack([joined[(row * rows.shape[1]) - 1] for row in range(1, len(rows))])).all()
 
 
@@ -57,7 +57,7 @@ def test_windows_begin_elsewhere_in_every_epoch_and_are_a_pure_function():
 def test_behind_the_end_there_is_nothing():
     found = stream(6).excerpt(np.array([4, 8]), 4)
     assert found.targets.tolist() == [[EOS, 9, PAD, PAD], [PAD] * 4]
-    assert found.tokens.tolist() == [[7, EOS, BOS, BOS], [BOS] * 4]
+    assert found.tokens.tolist() == [[7, EOS, EOS, EOS], [EOS] * 4]
 
 
 def test_d036_a_text_shorter_than_one_context():
