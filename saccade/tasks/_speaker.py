@@ -22,7 +22,8 @@ class Speaker:
     from windows of so many symbols reads as `Windowed` does."""
 
     def __init__(self, decoder: Decoder, tokenizer: Tokenizer, documents: bool, window: int | None) -> None:
-        self.windowed = Windowed(decoder, window) if window and decoder.learns == "gradients" else None
+        self.windowed = Windowed(decoder, window, window // 2) if window else None
+        self.counts = decoder.learns == "counts"
         self.decoder, self.tokenizer, self.documents, self.window = self.windowed or decoder, tokenizer, documents, window
         self.device = next(decoder.parameters()).device
 
@@ -80,23 +81,20 @@ class Speaker:
         """See `LanguageModel.explain`: with a prompt as it is drawn; without, as it is tested, every window on its own."""
         ids, pieces = self.ids(prompt + text), self.pieces(prompt + text)
         given, found = sum(piece.end <= len(prompt) for piece in pieces), list[Symbol]()
-        decoder, size, alone = self.decoder, _PIECE, False
-        if self.windowed and not prompt:
-            decoder, size, alone = self.windowed.decoder, self.windowed.window, True
-        memory, start = decoder.start(None, 1)
-        state = start
-        for left in range(0, len(pieces), size):
-            told = pieces[left : left + size]
+        decoder = self.decoder if prompt or not self.windowed else Windowed(self.windowed.decoder, self.windowed.window, 0)
+        memory, state = decoder.start(None, 1)
+        for left in range(0, len(pieces), _PIECE):
+            told = pieces[left : left + _PIECE]
             read = torch.tensor([ids[left : left + len(told)]], device=self.device)
-            logits, after = decoder(read, state, memory)
-            found += self._symbols(told, logits[0].float().log_softmax(-1), alternatives, self._orders(read, told, state))
-            state = start if alone else after
+            orders = self._orders(decoder, read, told, state)
+            logits, state = decoder(read, state, memory)
+            found += self._symbols(told, logits[0].float().log_softmax(-1), alternatives, orders)
         return found[given:]
 
-    def _orders(self, read: Int[Tensor, "1 T"], told: Sequence[Piece], state: State) -> list[int | None]:
+    def _orders(self, decoder: Decoder, read: Int[Tensor, "1 T"], told: Sequence[Piece], state: State) -> list[int | None]:
         """Of a decoder that counts: the order that answered for each symbol."""
         wanted = torch.tensor([[piece.id for piece in told]], device=read.device)
-        return self.decoder.orders(read, wanted, state, None)[0][0].tolist() if self.decoder.learns == "counts" else [None] * len(told)
+        return decoder.orders(read, wanted, state, None)[0][0].tolist() if self.counts else [None] * len(told)
 
     def _symbols(self, pieces: Sequence[Piece], scores: Float[Tensor, "T V"], alternatives: int, orders: Sequence[int | None]) -> list[Symbol]:
         own = scores.gather(1, torch.tensor([[piece.id] for piece in pieces], device=scores.device))

@@ -157,10 +157,12 @@ def test_c012_a_state_that_grows_is_not_carried():
 
 
 @pytest.mark.parametrize("documents", [False, True])
-@pytest.mark.parametrize("decoder", [None, TRANSFORMER])
-def test_what_is_scored_is_what_is_tested(documents, decoder):
-    made = task(decoder=decoder, documents=documents)
+@pytest.mark.parametrize("decoder", [None, TRANSFORMER, {"name": "ngram", "order": 3}])
+@pytest.mark.parametrize("carry", [None, False])
+def test_what_is_scored_is_what_is_tested(documents, decoder, carry):
+    made = task(decoder=decoder, documents=documents, carry=carry)
     model = model_of(made)
+    made.fit(model, made.examples(LINES))
     texts = [f"{line}\n" for line in LINES] if documents else ["".join(f"{line}\n" for line in LINES)]
     symbols = [symbol for text in texts for symbol in made.explain(model, text)]
     mean = -sum(symbol.logprob for symbol in symbols) / len(symbols)

@@ -18,7 +18,7 @@ V = 11
 
 def windowed(window: int) -> Windowed:
     torch.manual_seed(1)
-    return Windowed(choose(Decoder, **LEARNED)(V, None).eval(), window)
+    return Windowed(choose(Decoder, **LEARNED)(V, None).eval(), window, window // 2)
 
 
 def by_hand(model: Windowed, text: torch.Tensor) -> torch.Tensor:
@@ -78,7 +78,7 @@ def test_what_was_drawn_is_explained_as_it_was_drawn():
     prompt, sampling = "the end of the cat", Sampling(longest=30, seed=5)
     said = made.several(model, prompt, sampling, 1)[0]
     read = torch.tensor([[EOS, *made.tokenizer.encode(prompt)]])
-    drawn = [float(step.logprobs[0]) for step in sample(Windowed(model.decoder, 8), None, read, sampling, constraints=[forbid([PAD, BOS, UNK])])]
+    drawn = [float(step.logprobs[0]) for step in sample(Windowed(model.decoder, 8, 4), None, read, sampling, constraints=[forbid([PAD, BOS, UNK])])]
     symbols = made.explain(model, said, prompt)
     assert "".join(symbol.piece.text for symbol in symbols) == said
     assert len(symbols) == 30
