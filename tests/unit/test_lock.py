@@ -23,9 +23,8 @@ from pathlib import Path
 from saccade.training.lock import locked
 
 with locked(Path(sys.argv[1])):
-    child = os.fork() if len(sys.argv) > 2 else os.getpid()
-    if child:
-        print(child, flush=True)
+    if len(sys.argv) == 2 or not os.fork():  # a child that says its number has let go
+        print(os.getpid(), flush=True)
     time.sleep(600)
 """
 

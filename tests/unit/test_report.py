@@ -222,7 +222,7 @@ def test_settings_that_differ_are_marked_beside_the_defaults_of_their_own_part(t
 
 
 def test_only_settings_that_differ_stand_outside_of_the_fold(finished):
-    text = (finished / "report.html").read_text(encoding="utf-8")
+    text = write_report(finished).read_text(encoding="utf-8")
     section = text[text.index('id="settings"') : text.index('id="ground"')]
     before, _, after = section.partition("<details>")
     assert "training.<wbr>steps" in before
