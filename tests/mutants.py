@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 DECODING, ATTENTION, LAYERS, ENCODERS, SEARCH, FORCING = (
     f"tests/laws/test_{name}.py" for name in ("decoding", "attention", "layers", "encoders", "search", "forcing")
 )
-STEPWISE, LINEARS, PATTERNS = (f"tests/laws/test_{name}.py" for name in ("stepwise", "linears", "patterns"))
+STEPWISE, LINEARS, PATTERNS, CELLS = (f"tests/laws/test_{name}.py" for name in ("stepwise", "linears", "patterns", "cells"))
 CONVOLUTION = ("tests/unit/test_convolution.py", "tests/parity/test_convolution.py")
 STREAMS, LANGUAGE_MODEL = "tests/unit/test_streams.py", "tests/unit/test_language_model.py"
 WINDOWED = "tests/unit/test_windowed.py"
@@ -144,7 +144,7 @@ MUTANTS = [
         "y, last = cell.sequence(self.drop(x) if number else x, cell.start(len(x)), kept)",
         (DECODING,),
     ),
-    Mutant("lstm-parts-swapped", "layers/cells/lstm.py", "torch.lstm_cell(x, state,", "torch.lstm_cell(x, (state[1], state[0]),", (LAYERS, PARITY)),
+    Mutant("lstm-parts-swapped", "layers/cells/lstm.py", "torch.lstm_cell(x, state,", "torch.lstm_cell(x, (state[1], state[0]),", (CELLS,)),
     Mutant("padding-read-backward", "encoders/recurrent.py", "self.back.sequence(reversed_rows(x, lengths)", "self.back.sequence(x.flip(1)", (ENCODERS,)),
     Mutant("last-column", "encoders/recurrent.py", "outputs.take_along_dim((lengths - 1)[:, None, None], 1)[:, 0]", "outputs[:, -1]", (ENCODERS,)),
     Mutant("mean-over-padding", "encoders/transformer.py", "(x * kept).sum(1) / kept.sum(1)", "x.mean(1)", (ENCODERS,)),
