@@ -370,7 +370,7 @@ def main() -> None:
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        app()
+        app(prog_name="saccade")
     except SaccadeError as error:
         if os.environ.get("SACCADE_JSON_ERRORS"):
             print(json.dumps(error.as_dict()), file=sys.stderr)

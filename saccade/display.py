@@ -70,7 +70,8 @@ class Display:
             self.console.print(f"Model      {event.weights:,} numbers, counted", highlight=False, soft_wrap=True)
             return
         model = f"Model      {event.weights / 1e6:.1f} M weights, {event.precision} on {event.device}{processes}"
-        self.console.print(f"{model}\nBatches    {event.batches:,} an epoch, {100 * event.padding:.1f} % padding", highlight=False, soft_wrap=True)
+        batches = f"{event.batches:,} an epoch, {100 * event.padding:.1f} % padding; {self.steps:,} updates, {self.steps / event.batches:.1f} epochs"
+        self.console.print(f"{model}\nBatches    {batches}", highlight=False, soft_wrap=True)
         if event.left_out:
             self.console.print(
                 f"!          {event.left_out:,} training examples are too long and left out (task setting: longest)", highlight=False, soft_wrap=True

@@ -26,7 +26,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from .errors import UsageError, suggestion
-from .families import contract_of, find, knobs, name_of, settings, write_settings
+from .families import contract_of, find, knobs, name_of, settings, write, write_settings
 from .search import Search
 from .tasks import Data, Task
 from .training.optimizers import weight_groups
@@ -161,9 +161,14 @@ def from_table(table: dict[str, Any]) -> Recipe:
             error.parts["fix"] = [suggestion(str(error.setting), [*knobs(member), *OWN])]
             raise error.reworded(error.headline) from error
         raise
-    own["training"] = merge(member.suited, own.get("training", {}))
+    own["training"] = merge(_suited(member, own.get("training", {})), own.get("training", {}))
     data, training, search = (settings(kind, own.get(name, {}), name) for name, kind in (("data", Data), ("training", Training), ("search", Search)))
     return Recipe(task, Data(**data), Training(**training), Search(**search), seed)
+
+
+def _suited(member: type[Task], said: dict[str, Any]) -> dict[str, Any]:
+    """The settings of training that suit a task; a length that somebody asked for is not shortened."""
+    return {key: value for key, value in member.suited.items() if key != "passes" or "steps" not in said}
 
 
 def sized(member: type, chosen: dict[str, Any], size: Any) -> dict[str, Any]:
@@ -181,9 +186,10 @@ def sized(member: type, chosen: dict[str, Any], size: Any) -> dict[str, Any]:
         part = {"name": given} if isinstance(given, str) else given
         if not isinstance(part, dict) or not isinstance(part.get("name", ""), str):
             continue  # the reader of settings says what is wrong with it
-        part = {"name": name_of(default), **part}
-        known = knobs(find(contract, part["name"], key))
-        chosen[key] = {**{knob: value for knob, value in SIZES[size].items() if knob in known}, **part}
+        name = part.get("name", name_of(default))
+        known = knobs(find(contract, name, key))
+        whole = {"name": name} if "name" in part else write(default)
+        chosen[key] = {**whole, **{knob: value for knob, value in SIZES[size].items() if knob in known}, **part}
     return chosen
 
 

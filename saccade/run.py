@@ -32,7 +32,7 @@ from .training.checkpoint import checkpoints, load_model, load_weights, space_fo
 from .training.distributed import join
 from .training.events import Event
 from .training.loop import train
-from .training.settings import pick_device
+from .training.settings import Training, pick_device
 from .types import Look, Symbol
 
 RECIPE, TOKENIZERS, BEGUN = "recipe.toml", "tokenizers.safetensors", "begun.json"
@@ -166,6 +166,7 @@ class Run:
         run._learn()
         with on_paper():
             task.initialise(task.build())  # what does not fit is said before there is a run
+        run.recipe = replace(recipe, training=run._long_enough())
         run._write()
         world.wait()
         return run
@@ -180,6 +181,15 @@ class Run:
             with suppress(OSError, SafetensorError):
                 storage.make_folders(kept.parent)
                 write_tensors(kept, self.task.state())
+
+    def _long_enough(self) -> Training:
+        """How to train, no longer than data of this size are good for."""
+        training, store = self.recipe.training, self.store / "train"
+        if not training.passes:
+            return training
+        with space_for(self.path, 0, "a run"):
+            examples = self.task.examples(self.splits.train, store)
+        return training.shortened(len(examples.plan(training.tokens_per_batch, self.recipe.seed, 0)))
 
     @classmethod
     def open(cls, path: Path, overrides: Sequence[str] = (), *, alone: bool = True, allow_data_change: bool = False) -> "Run":

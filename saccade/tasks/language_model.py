@@ -1,7 +1,7 @@
 """Language models: how likely is what comes next, given what came so far."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from ..decoders import Decoder
 from ..decoders.transformer import Transformer
 from ..errors import UsageError
 from ..families import Make
+from ..layers.positions.rotary import Rotary
 from ..metrics import Metric, Score
 from ..metrics.bits import Bits
 from ..metrics.perplexity import Perplexity
@@ -34,6 +35,7 @@ from ._speaker import Speaker
 from ._tensors import bytes_of, heads_of
 from ._texts import read_texts
 
+GPT = partial(Transformer, position=Rotary, initialisation="gpt2", embedding_scale=False)
 LEARNED_FROM = 8_000_000  # characters
 LOOKED_AT = 512  # symbols of a look, at most
 _CHUNK = 1024  # lines that are encoded at once
@@ -53,13 +55,13 @@ class LanguageModel(Task):
     continues = True
     tries = ("'a beginning'", "'a beginning' --explain")
     aside = "taken from the end of the text"
-    suited: ClassVar[dict[str, Any]] = {"label_smoothing": 0.0}
+    suited: ClassVar[dict[str, Any]] = {"label_smoothing": 0.0, "passes": 5, "schedule": {"name": "cosine", "warmup": 100, "floor": 0.1}}
 
     def __init__(
         self,
         *,
         tokenizer: Make[Tokenizer] = Unigram,
-        decoder: Make[Decoder] = Transformer,
+        decoder: Make[Decoder] = GPT,
         context: int = 128,
         reach: int | None = None,
         carry: bool | None = None,

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_origin
 
@@ -15,12 +15,16 @@ from ..families import Make, knobs, read
 from .schedules import Schedule
 from .schedules.one_cycle import OneCycle
 
+FEWEST = 200
+"""Updates that are made however small the data."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """How to train.
 
-    A batch holds at most `tokens_per_batch` cells of its longer side.  `patience` counts evaluations without improvement before
+    When a run begins, `steps` become no more than `passes` over the training data take (0: any number), 200 at least; evaluations come
+    closer in proportion.  A batch holds at most `tokens_per_batch` cells of its longer side.  `patience` counts evaluations without improvement before
     stopping early (0: never).  `accumulate` computes a batch in so many parts, one after the other: the same gradient in less memory.
     `average` tries the mean of the last so many checkpoints at the end, `ema` is the decay of a moving average of the weights
     (0: none), which is then what is evaluated and kept.  `beta1`, `beta2` and `epsilon` are Adam's, `momentum` is SGD's.
@@ -38,6 +42,7 @@ class Training:
     """
 
     steps: int = 3000
+    passes: int = 0
     tokens_per_batch: int = 2048
     learning_rate: float = 2e-3
     schedule: Make[Schedule] = OneCycle
@@ -86,6 +91,13 @@ class Training:
                     if value is not None and not holds(value):
                         raise _out_of_bounds(f"training.{name}", key, value, allowed, example)
 
+    def shortened(self, batches: int) -> "Training":
+        """No more updates than `passes` over so many batches, and as many evaluations as before."""
+        steps = max(self.passes * batches, FEWEST)
+        if not self.passes or steps >= self.steps:
+            return self
+        return replace(self, steps=steps, evaluate_every=max(1, self.evaluate_every * steps // self.steps))
+
     def gold(self, step: int) -> float:
         """The probability of reading the true symbol at update `step`: a pure function, so resuming needs only the step."""
         k = self.forcing_pace
@@ -102,7 +114,7 @@ class Training:
 
 _LIMITS: tuple[tuple[tuple[str, ...], Callable[[float], bool], str, int | float], ...] = (
     (("steps", "tokens_per_batch", "evaluate_every", "report_every", "accumulate", "keep"), lambda x: x >= 1, "at least 1", 1),
-    (("clip", "average", "patience", "save_every", "tries", "workers", "evaluate_examples", "retry_every"), lambda x: x >= 0, "at least 0", 0),
+    (("passes", "clip", "average", "patience", "save_every", "tries", "workers", "evaluate_examples", "retry_every"), lambda x: x >= 0, "at least 0", 0),
     (("weight_decay",), lambda x: 0 <= x < math.inf, "at least 0", 0.01),
     (("rates", "decays"), lambda x: 0 <= x < math.inf, "at least 0", 0.1),
     (("learning_rate",), lambda x: 0 < x < math.inf, "above 0", 1e-3),

@@ -130,6 +130,23 @@ def test_a_size_sets_what_is_not_set(size):
     assert "heads" not in table["encoder"]
 
 
+def test_a_size_leaves_the_rest_of_a_task_s_own_part_as_it_is():
+    own = {"position", "initialisation", "embedding_scale"}
+    plain, sized = (written(task="language_model", **more)["decoder"] for more in ({}, {"size": "tiny"}))
+    assert {knob for knob, value in sized.items() if value != plain[knob]} == set(SIZES["tiny"])
+    named = written(task="language_model", size="tiny", decoder="transformer")["decoder"]
+    assert {knob for knob, value in named.items() if value != sized[knob]} == own
+
+
+def test_training_that_nobody_measured_out_is_as_long_as_suits_the_task():
+    suited = read_recipe(defaults={"task": "language_model"}).training
+    assert (suited.passes, suited.label_smoothing) == (5, 0.0)
+    asked = read_recipe(defaults={"task": "language_model"}, overrides=["training.steps=4000"]).training
+    assert (asked.steps, asked.passes, asked.label_smoothing) == (4000, 0, 0.0)
+    assert read_recipe(defaults={"task": "language_model"}, overrides=["training.steps=4000", "training.passes=2"]).training.passes == 2
+    assert read_recipe().training.passes == 0
+
+
 def test_a_size_does_not_hide_what_is_wrong():
     expect_refusal("C012", "size = 'medium'; it must be tiny or small or base", "there is base, small, tiny", "size=medium")
     expect_refusal("C012", "size = ['tiny']; it must be tiny or small or base", "did you mean tiny?", "size=['tiny']")

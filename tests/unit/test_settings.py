@@ -12,7 +12,7 @@ from saccade.training.settings import Training, pick_precision
 
 BOUNDS = [
     *[(name, 0, "at least 1", f"{name}=1") for name in ("steps", "tokens_per_batch", "evaluate_every", "report_every", "accumulate", "keep")],
-    *[(name, -1, "at least 0", f"{name}=0") for name in ("average", "patience", "save_every", "tries", "workers", "evaluate_examples")],
+    *[(name, -1, "at least 0", f"{name}=0") for name in ("passes", "average", "patience", "save_every", "tries", "workers", "evaluate_examples")],
     ("clip", -1.0, "at least 0", "clip=0"),
     ("weight_decay", -0.1, "at least 0", "weight_decay=0.01"),
     ("learning_rate", 0.0, "above 0", "learning_rate=0.001"),

@@ -33,6 +33,30 @@ def bytes_of(run: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.parametrize(
+    ("passes", "batches", "expected"),
+    [(0, 3, (3000, 500)), (5, 600, (3000, 500)), (5, 599, (2995, 499)), (5, 120, (600, 100)), (5, 3, (200, 33)), (1, 1, (200, 33))],
+)
+def test_few_data_are_read_so_often_and_evaluated_on_as_often_as_many(passes, batches, expected):
+    found = Training(passes=passes).shortened(batches)
+    assert (found.steps, found.evaluate_every) == expected
+    assert replace(found, steps=3000, evaluate_every=500) == Training(passes=passes)
+
+
+def test_a_run_no_longer_than_its_fewest_updates_is_left_alone():
+    training = Training(steps=150, passes=1, evaluate_every=7)
+    assert training.shortened(1) is training
+
+
+def test_a_run_is_shortened_when_it_begins_and_as_long_as_asked_for_when_it_goes_on(tmp_path):
+    """What is written down is what will happen; the length asked for on the way is the length."""
+    begun = Run.begin(toys.recipe(tmp_path, training={"steps": 9000, "passes": 70, "tokens_per_batch": 64}), tmp_path / "run")
+    batches = len(begun.task.examples(begun.splits.train).plan(64, begun.recipe.seed, 0))
+    assert 200 < 70 * batches < 9000
+    assert Run.open(begun.path).recipe.training.steps == 70 * batches == begun.recipe.training.steps
+    assert Run.open(begun.path, ["training.steps=9000"]).recipe.training.steps == 9000
+
+
 def test_events_come_in_order(tmp_path):
     run = Run.begin(toys.recipe(tmp_path), tmp_path / "run")
     events = list(run.train())
