@@ -38,6 +38,8 @@ SIZES: dict[str, dict[str, int]] = {
     "base": {"dim": 512, "layers": 6, "heads": 8},
 }
 OWN = ("task", "seed", "size", "data", "training", "search")
+VOID = {"steps": ("passes",), "optimizer": ("weight_decay",)}
+"""What suits a task no longer once somebody has chosen: a length asked for is not shortened, another optimizer decays otherwise."""
 COUNTED = ("dim", "layers", "heads", "feed_forward", "embedding", "hidden")
 """Knobs of any part that must be at least 1."""
 
@@ -167,8 +169,9 @@ def from_table(table: dict[str, Any]) -> Recipe:
 
 
 def _suited(member: type[Task], said: dict[str, Any]) -> dict[str, Any]:
-    """The settings of training that suit a task; a length that somebody asked for is not shortened."""
-    return {key: value for key, value in member.suited.items() if key != "passes" or "steps" not in said}
+    """The settings of training that suit a task, but for those that what is `said` makes void."""
+    void = {key for name in said for key in VOID.get(name, ())}
+    return {key: value for key, value in member.suited.items() if key not in void}
 
 
 def sized(member: type, chosen: dict[str, Any], size: Any) -> dict[str, Any]:

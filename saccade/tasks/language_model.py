@@ -55,7 +55,13 @@ class LanguageModel(Task):
     continues = True
     tries = ("'a beginning'", "'a beginning' --explain")
     aside = "taken from the end of the text"
-    suited: ClassVar[dict[str, Any]] = {"label_smoothing": 0.0, "passes": 5, "schedule": {"name": "cosine", "warmup": 100, "floor": 0.1}}
+    suited: ClassVar[dict[str, Any]] = {
+        "optimizer": "adamw",
+        "weight_decay": 0.1,
+        "schedule": {"name": "cosine", "warmup": 100, "floor": 0.1},
+        "passes": 5,
+        "label_smoothing": 0.0,
+    }
 
     def __init__(
         self,

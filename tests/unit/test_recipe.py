@@ -140,7 +140,9 @@ def test_a_size_leaves_the_rest_of_a_task_s_own_part_as_it_is():
 
 def test_training_that_nobody_measured_out_is_as_long_as_suits_the_task():
     suited = read_recipe(defaults={"task": "language_model"}).training
-    assert (suited.passes, suited.label_smoothing) == (5, 0.0)
+    assert (suited.passes, suited.optimizer, suited.weight_decay) == (5, "adamw", 0.1)
+    other = read_recipe(defaults={"task": "language_model"}, overrides=["training.optimizer=sgd"]).training
+    assert (other.passes, other.optimizer, other.weight_decay) == (5, "sgd", 0.0)
     asked = read_recipe(defaults={"task": "language_model"}, overrides=["training.steps=4000"]).training
     assert (asked.steps, asked.passes, asked.label_smoothing) == (4000, 0, 0.0)
     assert read_recipe(defaults={"task": "language_model"}, overrides=["training.steps=4000", "training.passes=2"]).training.passes == 2
