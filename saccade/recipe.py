@@ -169,8 +169,9 @@ def from_table(table: dict[str, Any]) -> Recipe:
 
 
 def _suited(member: type[Task], said: dict[str, Any]) -> dict[str, Any]:
-    """The settings of training that suit a task, but for those that what is `said` makes void."""
-    void = {key for name in said for key in VOID.get(name, ())}
+    """The settings of training that suit a task, but for those that what is `said` makes void: a part said by name is that part as it comes."""
+    named = [name for name, value in said.items() if isinstance(value, dict) and "name" in value]
+    void = {*named, *(key for name in said for key in VOID.get(name, ()))}
     return {key: value for key, value in member.suited.items() if key not in void}
 
 

@@ -296,6 +296,8 @@ MUTANTS = [
     Mutant("reach-never-cut", "tasks/language_model.py", "detach(state) if left else state", "state", (LANGUAGE_MODEL,)),
     Mutant("prompt-thrown-away", "tasks/_speaker.py", "read[self.windowed.begins(len(read)) :]", "read[-1:]", (WINDOWED,)),
     Mutant("windows-begin-with-nothing", "tasks/_windowed.py", "if read.shape[1] else inner", "if False else inner", (WINDOWED,)),
+    Mutant("length-asked-for-is-cut", "recipe.py", '{"steps": ("passes",), ', "{", ("tests/unit/test_recipe.py",)),
+    Mutant("never-shortened", "run.py", "training.shortened(", "(lambda _: training)(", (TRAINING,)),
     Mutant("prompt-explained-too", "tasks/_speaker.py", "return found[given:]", "return found", (LANGUAGE_MODEL,)),
 ]
 

@@ -149,6 +149,12 @@ def test_training_that_nobody_measured_out_is_as_long_as_suits_the_task():
     assert read_recipe().training.passes == 0
 
 
+@pytest.mark.parametrize(("said", "warmup", "floor"), [({"floor": 0.2}, 100, 0.2), ({"name": "cosine", "floor": 0.2}, 0, 0.2), ("cosine", 0, 0.0)])
+def test_a_part_said_by_name_is_that_part_as_it_comes(said, warmup, floor):
+    schedule = read_recipe(defaults={"task": "language_model", "training": {"schedule": said}}).training.schedule(1.0, 10)
+    assert (schedule.warmup, schedule.floor) == (warmup, floor)
+
+
 def test_a_size_does_not_hide_what_is_wrong():
     expect_refusal("C012", "size = 'medium'; it must be tiny or small or base", "there is base, small, tiny", "size=medium")
     expect_refusal("C012", "size = ['tiny']; it must be tiny or small or base", "did you mean tiny?", "size=['tiny']")
