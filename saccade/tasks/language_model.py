@@ -35,6 +35,7 @@ from ._speaker import Speaker
 from ._tensors import bytes_of, heads_of
 from ._texts import read_texts
 
+PIECES = partial(Unigram, size="auto")
 GPT = partial(Transformer, position=Rotary, initialisation="gpt2", embedding_scale=False)
 LEARNED_FROM = 8_000_000  # characters
 LOOKED_AT = 512  # symbols of a look, at most
@@ -66,7 +67,7 @@ class LanguageModel(Task):
     def __init__(
         self,
         *,
-        tokenizer: Make[Tokenizer] = Unigram,
+        tokenizer: Make[Tokenizer] = PIECES,
         decoder: Make[Decoder] = GPT,
         context: int = 128,
         reach: int | None = None,

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import random
 import subprocess
 import sys
 
@@ -241,6 +242,16 @@ def test_sizes(learned: dict[str, Tokenizer]) -> None:
     many = [chr(i) * 2 for i in range(0x4E00, 0x5200)]  # more characters than there is room for
     for name in ("bpe", "unigram"):
         assert taught(name, many).size <= 400
+
+
+@pytest.mark.parametrize(("times", "pieces"), [(1, 1000), (10, 1499), (60, 8000)])
+def test_a_vocabulary_that_fits_its_text(times: int, pieces: int) -> None:
+    """A piece for every thousand characters, 1,000 at least and 8,000 at most."""
+    draw = random.Random(1)
+    words = ["".join(draw.choices("abcdefghijklmnop", k=8)) for _ in range(16_666)]
+    tokenizer = find(Tokenizer, "unigram")(size="auto")
+    tokenizer.learn([" ".join(words)] * times)
+    assert tokenizer.size == pieces
 
 
 def test_merges() -> None:

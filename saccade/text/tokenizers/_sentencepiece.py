@@ -24,27 +24,34 @@ SMALLEST = 300
 # sentencepiece skips sentences that hold what it uses as marks itself, and stops at NUL.
 _BREAKS = re.compile("[\u2581\u2585\x00\t\r\n]+")
 _COVERAGE = 0.9995  # of the text by characters that are pieces
+_EACH, _FEWEST, _MOST = 1000, 1000, 8000  # characters of the text for a piece, and how many pieces that gives at least and at most
 _LONGEST = 1000  # characters of a sentence to learn from: the learners do not take words of any length
 
 
 class SentencePieceModel:
-    """A unigram or BPE model with byte fallback; `UsageError` C012 if `size` leaves no room beside the bytes."""
+    """A unigram or BPE model with byte fallback; `UsageError` C012 if `size` leaves no room beside the bytes.
 
-    def __init__(self, kind: Literal["unigram", "bpe"], size: int) -> None:
-        at_least(SMALLEST, size=size, why=f"{_BASE} of the symbols are the 256 bytes and the 4 specials")
-        self.kind, self._wanted = kind, size
+    A size of "auto" is a piece for every 1,000 characters of the text, 1,000 to 8,000 of them.
+    """
+
+    def __init__(self, kind: Literal["unigram", "bpe"], size: int | Literal["auto"]) -> None:
+        if size != "auto":
+            at_least(SMALLEST, size=size, why=f"{_BASE} of the symbols are the 256 bytes and the 4 specials")
+        self.kind, self._asked = kind, size
         self.size = _BASE
 
     def learn(self, lines: Iterable[str]) -> None:
         """Learn at most the size asked for, less if the lines are too few."""
-        sentences = self._sentences([whole(line) for line in lines])
+        text = [whole(line) for line in lines]
+        size = min(max(sum(map(len, text)) // _EACH, _FEWEST), _MOST) if self._asked == "auto" else self._asked
+        sentences = _sentences(text, size)
         first = next(sentences, " ")
         model = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=chain([first], sentences),
             model_writer=model,
             model_type=self.kind,
-            vocab_size=self._wanted,
+            vocab_size=size,
             hard_vocab_limit=False,
             character_coverage=1.0,
             required_chars=_SPACE,
@@ -124,17 +131,18 @@ class SentencePieceModel:
         self._surface = [piece.replace(_SPACE, " ").encode() if byte is None else bytes((byte,)) for piece, byte in zip(self._pieces, self._byte)]
         self._surface[: UNK + 1] = [b"", b"", b"", "\u2047".encode()]
 
-    def _sentences(self, lines: list[str]) -> Iterator[str]:
-        """The lines, with a space before each, cut into sentences that sentencepiece learns from, without the characters that are too rare to be pieces."""
-        counts = Counter(chain.from_iterable(lines))
-        counts[" "] += len(lines)
-        ranked = sorted(counts, key=lambda character: (-counts[character], character))
-        before = accumulate((counts[character] for character in ranked), initial=0)
-        enough = counts.total() * _COVERAGE
-        # Half of the room is for longer pieces; what is left out goes by its bytes.
-        rare = [character for i, (character, covered) in enumerate(zip(ranked, before)) if covered >= enough or i >= (self._wanted - _BASE) // 2]
-        breaks = str.maketrans(dict.fromkeys(rare, "\t"))
-        for line in lines:
-            for piece in _BREAKS.split((" " + line).translate(breaks) if rare else " " + line):
-                for start in range(0, len(piece), _LONGEST):
-                    yield piece[start : start + _LONGEST]
+
+def _sentences(lines: list[str], size: int) -> Iterator[str]:
+    """The lines, with a space before each, cut into sentences that sentencepiece learns from, without the characters that are too rare to be pieces."""
+    counts = Counter(chain.from_iterable(lines))
+    counts[" "] += len(lines)
+    ranked = sorted(counts, key=lambda character: (-counts[character], character))
+    before = accumulate((counts[character] for character in ranked), initial=0)
+    enough = counts.total() * _COVERAGE
+    # Half of the room is for longer pieces; what is left out goes by its bytes.
+    rare = [character for i, (character, covered) in enumerate(zip(ranked, before)) if covered >= enough or i >= (size - _BASE) // 2]
+    breaks = str.maketrans(dict.fromkeys(rare, "\t"))
+    for line in lines:
+        for piece in _BREAKS.split((" " + line).translate(breaks) if rare else " " + line):
+            for start in range(0, len(piece), _LONGEST):
+                yield piece[start : start + _LONGEST]

@@ -1,6 +1,7 @@
 """The unigram language model of Kudo (2018): the likeliest of all ways to cut a text into pieces of a learned vocabulary."""
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from . import Piece, Tokenizer
 from ._sentencepiece import SentencePieceModel
@@ -8,9 +9,12 @@ from ._state import pack, unpack
 
 
 class Unigram(Tokenizer):
-    """`size` pieces at most, bytes for anything else: every text can be written, none is changed.  Learned by sentencepiece."""
+    """`size` pieces at most, bytes for anything else: every text can be written, none is changed.  Learned by sentencepiece.
 
-    def __init__(self, *, size: int = 8000) -> None:
+    "auto" is a piece for every 1,000 characters of the text learned from, 1,000 to 8,000 of them.
+    """
+
+    def __init__(self, *, size: int | Literal["auto"] = 8000) -> None:
         self._model = SentencePieceModel("unigram", size)
         self.size = self._model.size
 
