@@ -74,8 +74,7 @@ def read_recipe(path: Path | str | None = None, *, overrides: Sequence[str] = ()
     if path is not None:
         text, found = _parse(Path(path))
         table = merge(table, found)
-    for override in overrides:
-        table = merge(table, parse_override(override))
+    table = overridden(table, overrides)
     try:
         recipe = from_table(table)
         check(recipe)
@@ -210,6 +209,16 @@ def parse_override(text: str) -> dict[str, Any]:
     for part in reversed([*parts[1].split("."), *filter(None, [parts[2]])]):
         parsed = {part: parsed}
     return parsed
+
+
+def overridden(table: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """`table` with each of `overrides` on top; a length asked for is not shortened, unless that is asked for too."""
+    named = {override.partition("=")[0].strip() for override in overrides}
+    if "training.steps" in named:
+        overrides = ["training.passes=0", *overrides]
+    for override in overrides:
+        table = merge(table, parse_override(override))
+    return table
 
 
 def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import UsageError
-from .recipe import Recipe, from_table, merge, parse_override
+from .recipe import Recipe, from_table, overridden, parse_override
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -79,10 +79,7 @@ def plain(value: Any) -> str:
 
 def with_settings(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     """The recipe with overrides on top, those of whole parts first; `UsageError` as for any recipe."""
-    table = tomllib.loads(recipe.to_toml())
-    for override in sorted(overrides, key=lambda text: text.partition("=")[0].count(".")):
-        table = merge(table, parse_override(override))
-    return from_table(table)
+    return from_table(overridden(tomllib.loads(recipe.to_toml()), sorted(overrides, key=lambda text: text.partition("=")[0].count("."))))
 
 
 def value_of(recipe: Recipe, name: str) -> Any:

@@ -7,6 +7,7 @@ import pytest
 
 from saccade.errors import UsageError
 from saccade.recipe import SIZES, check, from_table, line_of, locate, merge, parse_override, read_recipe, shipped
+from saccade.space import with_settings
 
 RECIPES = sorted(path.stem for path in shipped().glob("*.toml"))
 
@@ -138,14 +139,18 @@ def test_a_size_leaves_the_rest_of_a_task_s_own_part_as_it_is():
     assert {knob for knob, value in named.items() if value != sized[knob]} == own
 
 
-def test_training_that_nobody_measured_out_is_as_long_as_suits_the_task():
+def test_training_that_nobody_measured_out_is_as_long_as_suits_the_task(tmp_path):
     suited = read_recipe(defaults={"task": "language_model"}).training
     assert (suited.passes, suited.optimizer, suited.weight_decay) == (5, "adamw", 0.1)
     other = read_recipe(defaults={"task": "language_model"}, overrides=["training.optimizer=sgd"]).training
     assert (other.passes, other.optimizer, other.weight_decay) == (5, "sgd", 0.0)
     asked = read_recipe(defaults={"task": "language_model"}, overrides=["training.steps=4000"]).training
     assert (asked.steps, asked.passes, asked.label_smoothing) == (4000, 0, 0.0)
-    assert read_recipe(defaults={"task": "language_model"}, overrides=["training.steps=4000", "training.passes=2"]).training.passes == 2
+    assert read_recipe(defaults={"task": "language_model"}, overrides=["training.passes=2", "training.steps=4000"]).training.passes == 2
+    path = tmp_path / "written.toml"
+    path.write_text(read_recipe(defaults={"task": "language_model"}).to_toml(), encoding="utf-8")
+    assert [read_recipe(path, overrides=words).training.passes for words in ([], ["training.steps=4000"])] == [5, 0]
+    assert with_settings(read_recipe(path), ["training.steps=4000"]).training.passes == 0
     assert read_recipe().training.passes == 0
 
 
