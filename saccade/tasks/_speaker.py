@@ -1,6 +1,7 @@
 """Text from a language model, and what it thinks of text."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -102,9 +103,10 @@ class Speaker:
         best = scores.topk(min(alternatives, scores.shape[1]))
         rows = zip(pieces, own[:, 0].tolist(), ranks.tolist(), entropies.tolist(), best.indices.tolist(), best.values.tolist(), orders, strict=True)
         return [
-            Symbol(piece, logprob, rank, entropy, [(self._text(i), score) for i, score in zip(ids, likeliest, strict=True)], order)
+            Symbol(piece, logprob, rank, entropy, [(self._written[i], score) for i, score in zip(ids, likeliest, strict=True)], order)
             for piece, logprob, rank, entropy, ids, likeliest, order in rows
         ]
 
-    def _text(self, symbol: int) -> str:
-        return "\n" if symbol == EOS else {PAD: "<pad>", BOS: "<bos>"}.get(symbol) or self.tokenizer.decode([symbol])
+    @cached_property
+    def _written(self) -> list[str]:
+        return ["\n" if i == EOS else symbol for i, symbol in enumerate(self.tokenizer.symbols())]

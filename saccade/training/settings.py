@@ -96,7 +96,7 @@ class Training:
         steps = max(self.passes * batches, FEWEST)
         if not self.passes or steps >= self.steps:
             return self
-        return replace(self, steps=steps, evaluate_every=max(1, self.evaluate_every * steps // self.steps))
+        return replace(self, steps=steps, evaluate_every=-(-self.evaluate_every * steps // self.steps))
 
     def gold(self, step: int) -> float:
         """The probability of reading the true symbol at update `step`: a pure function, so resuming needs only the step."""

@@ -90,6 +90,9 @@ def test_pieces_cover_the_text_and_are_what_encode_says(name: str, learned: dict
     pieces = tokenizer.pieces(text)
     assert [piece.id for piece in pieces] == tokenizer.encode(text)
     assert all(UNK <= piece.id < tokenizer.size for piece in pieces)
+    symbols = tokenizer.symbols()
+    assert (len(symbols), tuple(symbols[:4])) == (tokenizer.size, SPECIALS)
+    assert all(symbols[piece.id] == piece.text for piece in pieces if piece.id != UNK)
     check_spans(text, pieces)
     assert bool(pieces) == bool(text.strip("\r\n ") if name == "bpe subword_nmt" else text)
 

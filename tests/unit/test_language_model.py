@@ -183,6 +183,14 @@ def test_explaining_says_rank_entropy_and_alternatives():
         assert [score for _, score in symbol.alternatives] == pytest.approx(sorted(row.tolist())[:-4:-1], abs=1e-5)
 
 
+@pytest.mark.parametrize("tokenizer", ["unigram", "characters"])
+def test_what_it_could_have_been_is_written_like_what_it_was(tokenizer):
+    made = task(tokenizer=tokenizer)
+    symbols = made.explain(model_of(made), "the cat sat\n", alternatives=made.tokenizer.size)
+    assert all(symbol.piece.text in dict(symbol.alternatives) for symbol in symbols)
+    assert {symbol.piece.text[0] for symbol in symbols} >= ({"\u2581"} if tokenizer == "unigram" else {"t", " "})
+
+
 @pytest.mark.parametrize("chosen", [{}, {"documents": True}])
 def test_a_look_is_where_the_model_looked_back(chosen):
     """Of a text longer than a window, at its last symbols; each looks at itself and before."""

@@ -35,7 +35,7 @@ def bytes_of(run: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(
     ("passes", "batches", "expected"),
-    [(0, 3, (3000, 500)), (5, 600, (3000, 500)), (5, 599, (2995, 499)), (5, 120, (600, 100)), (5, 3, (200, 33)), (1, 1, (200, 33))],
+    [(0, 3, (3000, 500)), (5, 600, (3000, 500)), (5, 599, (2995, 500)), (5, 120, (600, 100)), (5, 3, (200, 34)), (1, 1, (200, 34))],
 )
 def test_few_data_are_read_so_often_and_evaluated_on_as_often_as_many(passes, batches, expected):
     found = Training(passes=passes).shortened(batches)

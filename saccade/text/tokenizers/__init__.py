@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from ...types import Piece
-from ..vocabulary import SPECIALS
 
 __all__ = ["Piece", "Tokenizer"]
 
@@ -33,9 +32,9 @@ class Tokenizer(ABC):
     def decode(self, ids: Sequence[int]) -> str:
         """Text from ids; specials are left out, unknown symbols become U+2047 (double question mark)."""
 
+    @abstractmethod
     def symbols(self) -> list[str]:
-        """What each id stands for, as the tokenizer writes it; the first four are specials."""
-        return [*SPECIALS, *(self.decode([i]) for i in range(len(SPECIALS), self.size))]
+        """Every id as `pieces` writes it; the first four are `text.vocabulary.SPECIALS`."""
 
     @abstractmethod
     def state(self) -> bytes:

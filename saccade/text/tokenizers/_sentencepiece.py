@@ -14,6 +14,7 @@ from typing import Literal
 import sentencepiece
 
 from ...types import BOS, EOS, PAD, UNK
+from ..vocabulary import SPECIALS
 from . import Piece
 from ._limits import at_least
 from ._state import damaged, whole
@@ -103,6 +104,10 @@ class SentencePieceModel:
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids` without the space before it; U+FFFD where bytes are not a character."""
         return b"".join([self._surface[i] for i in ids]).decode(errors="replace").removeprefix(" ")
+
+    def symbols(self) -> list[str]:
+        """Every id as `pieces` writes it."""
+        return [*SPECIALS, *self._pieces[len(SPECIALS) :]]
 
     def dump(self) -> bytes:
         """The library's own format."""

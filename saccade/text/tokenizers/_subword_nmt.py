@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 
 from ...types import UNK
-from ..vocabulary import Vocabulary
+from ..vocabulary import SPECIALS, Vocabulary
 from . import Piece
 from ._limits import at_least
 from ._merges import END, Pair, learn_merges, segment, words_of
@@ -38,7 +38,7 @@ class MergeModel:
             start, end = end, text.index(word, end)
             for symbol, known in zip(*self._cut(word), strict=True):
                 end += len(symbol.removesuffix(" "))
-                found.append(Piece(known, symbol[:-1] if symbol[-1] == " " else symbol + "@@", start, end))
+                found.append(Piece(known, _shown(symbol), start, end))
                 start = end
         if found:
             found[-1] = found[-1]._replace(end=len(text))
@@ -59,6 +59,10 @@ class MergeModel:
         """The words, with one space between them.  An unknown symbol is a word by itself."""
         shown = [i for i in ids if i >= UNK]
         return "".join("\u2047 " if i == UNK else symbol for i, symbol in zip(shown, self.vocabulary.symbols(shown))).removesuffix(" ")
+
+    def symbols(self) -> list[str]:
+        """Every id as `pieces` writes it."""
+        return [*SPECIALS, *map(_shown, self.vocabulary.symbols(range(len(SPECIALS), self.size)))]
 
     def dump(self) -> bytes:
         """Merges and characters as JSON."""
@@ -109,6 +113,11 @@ def _endings(characters: str) -> Iterator[str]:
 
 def _written(merged: str) -> str:
     return merged.removesuffix(END) + " " if merged.endswith(END) else merged
+
+
+def _shown(symbol: str) -> str:
+    """A symbol as people write it: with @@ if its word goes on."""
+    return symbol[:-1] if symbol[-1] == " " else symbol + "@@"
 
 
 def _letters(symbol: str) -> list[str]:

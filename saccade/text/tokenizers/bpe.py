@@ -48,6 +48,10 @@ class Bpe(Tokenizer):
         """The text of `ids`."""
         return self._model.decode(ids)
 
+    def symbols(self) -> list[str]:
+        """The vocabulary, as in `pieces`."""
+        return self._model.symbols()
+
     def state(self) -> bytes:
         """The sentencepiece model, or the merges."""
         return pack("bpe", self._model.dump(), self.style)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from ...types import UNK
+from ..vocabulary import SPECIALS
 from . import Piece, Tokenizer
 from ._state import damaged, pack, unpack, whole
 
@@ -23,8 +24,12 @@ class Bytes(Tokenizer):
         found = []
         for place, character in enumerate(whole(text)):
             for byte in character.encode():
-                found.append(Piece(_FIRST + byte, chr(byte) if 0x20 < byte < 0x7F else f"<0x{byte:02X}>", place, place + 1))
+                found.append(Piece(_FIRST + byte, _written(byte), place, place + 1))
         return found
+
+    def symbols(self) -> list[str]:
+        """The specials and all bytes."""
+        return [*SPECIALS, *map(_written, range(256))]
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, without BOS and EOS."""
@@ -43,3 +48,7 @@ class Bytes(Tokenizer):
         """Check that `state` is one; `ModelError` M011 if it is damaged."""
         if unpack("bytes", state)[1]:
             raise damaged()
+
+
+def _written(byte: int) -> str:
+    return chr(byte) if 0x20 < byte < 0x7F else f"<0x{byte:02X}>"

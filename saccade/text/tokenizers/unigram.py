@@ -39,6 +39,10 @@ class Unigram(Tokenizer):
         """The text of `ids`."""
         return self._model.decode(ids)
 
+    def symbols(self) -> list[str]:
+        """The vocabulary, as in `pieces`."""
+        return self._model.symbols()
+
     def state(self) -> bytes:
         """The sentencepiece model."""
         return pack("unigram", self._model.dump())
