@@ -42,7 +42,8 @@ class Learned(NamedTuple):
 def learn(folder: Path, data: Path, name: str, updates: int) -> Learned:
     """Train one of the models."""
     decoder, rate = MODELS[name]
-    training = {"steps": updates, "tokens_per_batch": TOKENS, "learning_rate": rate, "label_smoothing": 0.0, "evaluate_every": updates, "precision": "float32"}
+    training = {"steps": updates, "tokens_per_batch": TOKENS, "optimizer": "adam", "learning_rate": rate, "schedule": "one_cycle"}
+    training |= {"evaluate_every": updates, "precision": "float32"}
     texts = {"folder": str(data), "train": "input.txt", "valid_share": 0.1, "test_share": 0.0}
     table = {"task": "language_model", "data": texts, "tokenizer": "characters", "context": 128, "carry": True, "decoder": decoder, "training": training}
     weights, seconds, nats = 0, 0.0, 0.0

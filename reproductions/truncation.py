@@ -51,9 +51,9 @@ def recipe(folder: Path, reach: int) -> Recipe:
     training = {
         "steps": UPDATES,
         "tokens_per_batch": 32 * CONTEXT,
+        "optimizer": "adam",
         "learning_rate": 0.01,
         "schedule": {"name": "cosine", "warmup": 100},
-        "label_smoothing": 0.0,
     }
     exact = {"precision": "float32", "device": "cpu", "evaluate_every": 1000}
     return from_table({**task, "data": data, "training": {**training, **exact}})
