@@ -257,6 +257,16 @@ def test_a_vocabulary_that_fits_its_text(times: int, pieces: int) -> None:
     assert tokenizer.size == pieces
 
 
+def test_a_vocabulary_that_fits_has_room_for_characters() -> None:
+    """Of a short text in a script of many characters none goes by its bytes."""
+    draw = random.Random(2)
+    lines = ["".join(chr(0x4E00 + draw.randrange(900)) for _ in range(40)) for _ in range(1000)]
+    tokenizer = find(Tokenizer, "unigram")(size="auto")
+    tokenizer.learn(lines)
+    assert 1000 < tokenizer.size <= 260 + 2 * 901
+    assert not any(piece.text.startswith("<0x") for line in lines for piece in tokenizer.pieces(line))
+
+
 def test_merges() -> None:
     bpe = find(Tokenizer, "bpe")(size=2, style="subword_nmt")
     bpe.learn(["low low low lower"])

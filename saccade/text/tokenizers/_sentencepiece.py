@@ -7,7 +7,7 @@ learned and encoded with one space before them, so that a word at the beginning 
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from itertools import accumulate, chain
 from typing import Literal
 
@@ -32,7 +32,7 @@ _LONGEST = 1000  # characters of a sentence to learn from: the learners do not t
 class SentencePieceModel:
     """A unigram or BPE model with byte fallback; `UsageError` C012 if `size` leaves no room beside the bytes.
 
-    A size of "auto" is a piece for every 1,000 characters of the text, 1,000 to 8,000 of them.
+    A size of "auto" is a piece for every 1,000 characters of the text, 1,000 to 8,000 of them, and room for all characters but the rarest.
     """
 
     def __init__(self, kind: Literal["unigram", "bpe"], size: int | Literal["auto"]) -> None:
@@ -44,8 +44,13 @@ class SentencePieceModel:
     def learn(self, lines: Iterable[str]) -> None:
         """Learn at most the size asked for, less if the lines are too few."""
         text = [whole(line) for line in lines]
-        size = min(max(sum(map(len, text)) // _EACH, _FEWEST), _MOST) if self._asked == "auto" else self._asked
-        sentences = _sentences(text, size)
+        counts = Counter(chain.from_iterable(text))
+        counts[" "] += len(text)
+        frequent = _frequent(counts)
+        fitting = min(max(counts.total() // _EACH, _FEWEST, _BASE + 2 * len(frequent)), _MOST)
+        size = fitting if self._asked == "auto" else self._asked
+        # Half of the room is for longer pieces; what is left out goes by its bytes.
+        sentences = _sentences(text, counts.keys() - frequent[: (size - _BASE) // 2])
         first = next(sentences, " ")
         model = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(
@@ -137,15 +142,15 @@ class SentencePieceModel:
         self._surface[: UNK + 1] = [b"", b"", b"", "\u2047".encode()]
 
 
-def _sentences(lines: list[str], size: int) -> Iterator[str]:
-    """The lines, with a space before each, cut into sentences that sentencepiece learns from, without the characters that are too rare to be pieces."""
-    counts = Counter(chain.from_iterable(lines))
-    counts[" "] += len(lines)
+def _frequent(counts: Counter[str]) -> list[str]:
+    """The characters that nearly all of a text is made of, the most frequent first."""
     ranked = sorted(counts, key=lambda character: (-counts[character], character))
     before = accumulate((counts[character] for character in ranked), initial=0)
-    enough = counts.total() * _COVERAGE
-    # Half of the room is for longer pieces; what is left out goes by its bytes.
-    rare = [character for i, (character, covered) in enumerate(zip(ranked, before)) if covered >= enough or i >= (size - _BASE) // 2]
+    return [character for character, covered in zip(ranked, before) if covered < counts.total() * _COVERAGE]
+
+
+def _sentences(lines: list[str], rare: Set[str]) -> Iterator[str]:
+    """The lines, with a space before each, cut into sentences that sentencepiece learns from, without the characters that are too rare to be pieces."""
     breaks = str.maketrans(dict.fromkeys(rare, "\t"))
     for line in lines:
         for piece in _BREAKS.split((" " + line).translate(breaks) if rare else " " + line):

@@ -11,7 +11,7 @@ from ._state import pack, unpack
 class Unigram(Tokenizer):
     """`size` pieces at most, bytes for anything else: every text can be written, none is changed.  Learned by sentencepiece.
 
-    "auto" is a piece for every 1,000 characters of the text learned from, 1,000 to 8,000 of them.
+    "auto" is a piece for every 1,000 characters of the text learned from, 1,000 to 8,000 of them, with room for all but its rarest characters.
     """
 
     def __init__(self, *, size: int | Literal["auto"] = 8000) -> None:
