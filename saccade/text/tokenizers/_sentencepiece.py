@@ -145,8 +145,8 @@ class SentencePieceModel:
 def _frequent(counts: Counter[str]) -> list[str]:
     """The characters that nearly all of a text is made of, the most frequent first."""
     ranked = sorted(counts, key=lambda character: (-counts[character], character))
-    before = accumulate((counts[character] for character in ranked), initial=0)
-    return [character for character, covered in zip(ranked, before) if covered < counts.total() * _COVERAGE]
+    before, enough = accumulate((counts[character] for character in ranked), initial=0), counts.total() * _COVERAGE
+    return [character for character, covered in zip(ranked, before) if covered < enough]
 
 
 def _sentences(lines: list[str], rare: Set[str]) -> Iterator[str]:
