@@ -1,15 +1,14 @@
 """Byte pair encoding, after Sennrich, Haddow and Birch (2016)."""
 
-from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from . import Piece, Tokenizer
+from ._learned import Learned
 from ._sentencepiece import SMALLEST, SentencePieceModel
 from ._state import damaged, pack, unpack
 from ._subword_nmt import MergeModel
 
 
-class Bpe(Tokenizer):
+class Bpe(Learned):
     """Characters merged into ever longer pieces, the most frequent pair first.
 
     `style` "sentencepiece": `size` pieces at most, bytes for anything else; every text can be written, none is changed.
@@ -19,38 +18,13 @@ class Bpe(Tokenizer):
 
     def __init__(self, *, size: int = 8000, style: Literal["sentencepiece", "subword_nmt"] = "sentencepiece") -> None:
         self.style, self._wanted = style, size
-        self._model: SentencePieceModel | MergeModel = SentencePieceModel("bpe", size) if style == "sentencepiece" else MergeModel(size)
+        self._model = SentencePieceModel("bpe", size) if style == "sentencepiece" else MergeModel(size)
         self.size = self._model.size
 
     @property
     def merges(self) -> list[tuple[str, str]]:
         """The pairs in the order learned; none in the style of sentencepiece, which keeps pieces instead."""
         return list(self._model.merges) if isinstance(self._model, MergeModel) else []
-
-    def learn(self, lines: Iterable[str]) -> None:
-        """Learn from `lines`; few lines give fewer pieces than asked for."""
-        self._model.learn(lines)
-        self.size = self._model.size
-
-    def pieces(self, text: str) -> list[Piece]:
-        """The pieces of `text`: U+2581 stands for a space, or @@ for "goes on", as the style has it."""
-        return self._model.pieces(text)
-
-    def encode(self, text: str) -> list[int]:
-        """The ids of `text`, without BOS and EOS."""
-        return self._model.encode(text)
-
-    def encode_lines(self, lines: Sequence[str]) -> list[list[int]]:
-        """The ids of every line, as from `encode`."""
-        return self._model.encode_lines(lines)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of `ids`."""
-        return self._model.decode(ids)
-
-    def symbols(self) -> list[str]:
-        """The vocabulary, as in `pieces`."""
-        return self._model.symbols()
 
     def state(self) -> bytes:
         """The sentencepiece model, or the merges."""
