@@ -45,9 +45,10 @@ class SentencePieceModel:
         """Learn at most the size asked for, less if the lines are too few."""
         text = [whole(line) for line in lines]
         counts = Counter(chain.from_iterable(text))
+        characters = counts.total()
         counts[" "] += len(text)
         frequent = _frequent(counts)
-        fitting = min(max(counts.total() // _EACH, _FEWEST, _BASE + 2 * len(frequent)), _MOST)
+        fitting = min(max(characters // _EACH, _FEWEST, _BASE + 2 * len(frequent)), _MOST)
         size = fitting if self._asked == "auto" else self._asked
         # Half of the room is for longer pieces; what is left out goes by its bytes.
         sentences = _sentences(text, counts.keys() - frequent[: (size - _BASE) // 2])
