@@ -297,6 +297,8 @@ MUTANTS = [
     Mutant("prompt-thrown-away", "tasks/_speaker.py", "read[self.windowed.begins(len(read)) :]", "read[-1:]", (WINDOWED,)),
     Mutant("windows-begin-with-nothing", "tasks/_windowed.py", "if read.shape[1] else inner", "if False else inner", (WINDOWED,)),
     Mutant("length-asked-for-is-cut", "recipe.py", '{"steps": ("passes",), ', "{", ("tests/unit/test_recipe.py",)),
+    Mutant("a-named-part-inherits", "recipe.py", "{*named, *(key", "{*(key", ("tests/unit/test_recipe.py",)),
+    Mutant("vocabulary-never-fits", "text/tokenizers/_sentencepiece.py", "characters // _EACH", "0", ("tests/laws/test_tokenizers.py",)),
     Mutant("never-shortened", "run.py", "training.shortened(", "(lambda _: training)(", (TRAINING,)),
     Mutant("prompt-explained-too", "tasks/_speaker.py", "return found[given:]", "return found", (LANGUAGE_MODEL,)),
 ]
