@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -157,7 +157,6 @@ def score(
 
 @app.command()
 def predict(
-    context: typer.Context,
     run: RunPath,
     texts: Annotated[list[str] | None, typer.Argument(help="Texts, or files of texts; stdin, one text per line, if left out.", show_default=False)] = None,
     beam: Beam = None,
@@ -188,10 +187,10 @@ def predict(
     model = load(run)
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, typical=typical, seed=seed, longest=length)
     if model.task.continues:
-        _refuse(context, "goes on with a prompt and draws what it says", "--samples 3", "beam", "n_best", "scores")
+        _refuse("goes on with a prompt and draws what it says", "--samples 3", {"beam": beam, "n-best": n_best > 1, "scores": scores})
         return continue_prompts(model, texts or [], prefix, Wanted(sampling, stop or [], samples, explain, as_json, attention))
-    drawing = ("length", "temperature", "top_k", "top_p", "typical", "seed", "stop", "samples", "explain")
-    _refuse(context, "answers, and draws nothing", "--n-best 3", *drawing)
+    drawing = {"length": length != 200, "seed": seed != 1, "temperature": temperature != 1, "top-k": top_k != 0, "top-p": top_p != 1, "typical": typical != 1}
+    _refuse("answers, and draws nothing", "--n-best 3", {**drawing, "stop": stop, "samples": samples != 1, "explain": explain})
     search = _search(model, max(beam or model.recipe.search.beam, n_best))
     looks = []
     for chunk in chunks(texts or [], sys.stdin.buffer, 1 if sys.stdin.isatty() else 1024):
@@ -225,12 +224,10 @@ def score_of_texts(
     score_texts(load(run), texts or [], as_json)
 
 
-def _refuse(context: typer.Context, because: str, instead: str, *options: str) -> None:
-    """`UsageError` C026 if one of `options` was given, which means nothing to this model."""
-    for name in options:
-        source = context.get_parameter_source(name)
-        if source and source.name == "COMMANDLINE":
-            raise UsageError("C026", f"--{name.replace('_', '-')} is not for this model: it {because}", fix=f"leave it out, or {instead}")
+def _refuse(because: str, instead: str, given: dict[str, Any]) -> None:
+    """`UsageError` C026 if an option was given that means nothing to a model."""
+    for name in (name for name, value in given.items() if value):
+        raise UsageError("C026", f"--{name} is not for this model: it {because}", fix=f"leave it out, or {instead}")
 
 
 def _search(model: "Model", beam: int | None) -> "Search":

@@ -229,8 +229,6 @@ def test_a_translator_continues_nothing(tmp_path):
     expect_refusal(run("score", tmp_path / "run", "abc"), 2, "[C026] the task translate scores no text", "a model of the task language_model")
     said = run("predict", tmp_path / "run", "abc", "--top-p", "0.9")
     expect_refusal(said, 2, "[C026] --top-p is not for this model: it answers, and draws nothing", "leave it out, or --n-best 3")
-    said = run("predict", tmp_path / "run", "abc", "--length", "200")  # what it would be anyway
-    expect_refusal(said, 2, "[C026] --length is not for this model: it answers, and draws nothing", "leave it out, or --n-best 3")
 
 
 def test_a_language_model_has_no_beam(trained):
