@@ -79,7 +79,8 @@ def plain(value: Any) -> str:
 
 def with_settings(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     """The recipe with overrides on top, those of whole parts first; `UsageError` as for any recipe."""
-    return from_table(overridden(tomllib.loads(recipe.to_toml()), sorted(overrides, key=lambda text: text.partition("=")[0].count("."))))
+    whole_parts_first = sorted(overrides, key=lambda text: text.partition("=")[0].count("."))
+    return from_table(overridden(tomllib.loads(recipe.to_toml()), whole_parts_first))
 
 
 def value_of(recipe: Recipe, name: str) -> Any:
